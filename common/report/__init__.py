@@ -1,0 +1,1 @@
+"""Ledger of published cells, tables, figures and the page that shows them."""

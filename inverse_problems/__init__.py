@@ -1,0 +1,1 @@
+"""Inverse problems with invertible generative priors, replicated; not begun."""

@@ -1,0 +1,1 @@
+"""Invertible generative modelling with linear rational splines, replicated; not begun."""

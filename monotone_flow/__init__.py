@@ -1,0 +1,1 @@
+"""Normalising flows from invertible monotone operators, replicated; not begun."""

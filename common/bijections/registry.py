@@ -11,15 +11,31 @@ from typing import Literal
 import torch
 from torch import nn
 
+from common.bijections.actnorm import ActNorm
+from common.bijections.additive import Additive
 from common.bijections.base import Bijection, Chain
 from common.bijections.batch_norm import RunningBatchNorm
+from common.bijections.concat_squash import ConcatSquash, ConcatSquashNet
+from common.bijections.conditional import Autoregressive, Coupling
 from common.bijections.conditioners import MLP, ResidualConvNet, draw_weights
+from common.bijections.continuous import Continuous
+from common.bijections.conv1x1 import FullConv1x1, LUConv1x1
+from common.bijections.conv_conditioner import ConvConditioner
 from common.bijections.coupling import AffineCoupling
 from common.bijections.elementwise import LeakySoftplus, Logit, Rescale
 from common.bijections.lu import LULinear
 from common.bijections.masks import alternating, channel, checkerboard
+from common.bijections.permutation import Permutation
+from common.bijections.residual_net import (
+    ResidualNet,
+    ResMADE,
+    StackedBatchNorm,
+    StackedLinear,
+)
+from common.bijections.splines import LinearRational, Quadratic, RationalQuadratic
 from common.bijections.split import OnFirstHalf
 from common.bijections.squeeze import Squeeze, Unsqueeze
+from common.bijections.transformer import SigmoidAffine, Transformer
 
 # All reals, [0, 1], or dequantised values [0, LEVELS).
 Domain = Literal["real", "unit", "levels"]
@@ -61,9 +77,23 @@ def randomise(bijection: Bijection, seed: int = 0) -> Bijection:
             elif isinstance(part, AffineCoupling):
                 for tensor in (part.s_scale, part.t_scale, part.t_bias):
                     nn.init.normal_(tensor, std=0.3, generator=generator)
-            elif isinstance(part, RunningBatchNorm):
+            elif isinstance(part, RunningBatchNorm | StackedBatchNorm):
                 nn.init.normal_(part.mean, generator=generator)
                 nn.init.uniform_(part.var, 0.5, 2.0, generator=generator)
+            elif isinstance(part, nn.BatchNorm2d):
+                nn.init.normal_(part.running_mean, generator=generator)  # type: ignore[arg-type]
+                nn.init.uniform_(part.running_var, 0.5, 2.0, generator=generator)  # type: ignore[arg-type]
+            elif isinstance(part, ActNorm):
+                for tensor in (part.log_scale, part.shift):
+                    nn.init.normal_(tensor, std=0.3, generator=generator)
+            elif isinstance(part, ConcatSquash):
+                part.draw(generator)
+            elif isinstance(part, StackedLinear):
+                bound = part.weight.shape[-1] ** -0.5
+                for tensor in (part.weight, part.bias):
+                    nn.init.uniform_(tensor, -bound, bound, generator=generator)
+            elif isinstance(part, Coupling) and part.unconditional is not None:
+                nn.init.normal_(part.raw, std=0.5, generator=generator)
     return bijection.eval()
 
 
@@ -94,6 +124,50 @@ def _vector_coupling() -> Bijection:
 def _image_coupling(mask: torch.Tensor) -> AffineCoupling:
     channels = mask.shape[0]
     return AffineCoupling(mask, ResidualConvNet(channels, 4), ResidualConvNet(channels, 4))
+
+
+def _conditional(
+    transformer: Transformer,
+    *,
+    models: tuple[int, ...] = (),
+    free: bool = False,
+    norm: bool = False,
+) -> Bijection:
+    """Return a coupling of five features that changes three of them."""
+    net = ResidualNet(2, 3 * transformer.parameters, 8, 1, batch_norm=norm, models=models)
+    changed, unconditional = torch.arange(5) % 2 == 0, transformer if free else None
+    return randomise(
+        Coupling(changed, net, transformer, unconditional=unconditional, models=models)
+    )
+
+
+def _conditional_images(transformer: Transformer, norm: bool) -> Bijection:
+    net = ConvConditioner(1, transformer.parameters, 4, 1, batch_norm=norm)
+    changed = torch.tensor([True, False])
+    return randomise(Coupling(changed, net, transformer, unconditional=transformer, event_dims=3))
+
+
+def _autoregressive(transformer: Transformer, models: tuple[int, ...] = ()) -> Bijection:
+    net = ResMADE(4, transformer.parameters, 8, 1, models=models)
+    return randomise(Autoregressive(net, transformer, 4))
+
+
+def _continuous(layers: int, models: tuple[int, ...] = ()) -> Bijection:
+    """Return an equation solved to the rounding of either dtype: the contract is that of a map."""
+    net = ConcatSquashNet(3, 4, layers, models=models)
+    return randomise(Continuous(net, time=0.5, rtol=1e-14, atol=1e-14, method="dopri8"))
+
+
+def _permutation(event_dims: int) -> Bijection:
+    return Permutation.random(5, torch.Generator().manual_seed(0), event_dims).eval()
+
+
+def _lu_conv() -> Bijection:
+    return randomise(LUConv1x1(5, torch.Generator().manual_seed(0)))
+
+
+def _full_conv() -> Bijection:
+    return FullConv1x1(5, torch.Generator().manual_seed(0)).eval()
 
 
 def _split() -> Bijection:
@@ -140,4 +214,43 @@ BIJECTIONS: dict[str, Entry] = {
     "lu_net": Entry(lambda: _lu_net(()), (6,)),
     "lu_net stacked": Entry(lambda: _lu_net((3,)), (6,), (3,)),
     "realnvp": Entry(_realnvp, IMAGE),
+    "shifted rescale": Entry(lambda: Rescale(4.0, 3, shift=-0.5).eval(), IMAGE),
+    "permutation of vectors": Entry(lambda: _permutation(1), (5,)),
+    "permutation of images": Entry(lambda: _permutation(3), (5, 2, 3)),
+    "actnorm of vectors": Entry(lambda: randomise(ActNorm(4)), (4,)),
+    "actnorm of images": Entry(lambda: randomise(ActNorm(2, event_dims=3)), IMAGE),
+    "lu 1x1 convolution": Entry(_lu_conv, (5, 2, 3)),
+    "full 1x1 convolution": Entry(_full_conv, (5, 2, 3)),
+    "affine transformer": Entry(lambda: _conditional(SigmoidAffine()), (5,)),
+    "additive transformer": Entry(lambda: _conditional(Additive()), (5,)),
+    "linear rational coupling": Entry(
+        lambda: _conditional(LinearRational(4), free=True, norm=True), (5,)
+    ),
+    "linear rational coupling stacked": Entry(
+        lambda: _conditional(LinearRational(3), models=(2,), free=True, norm=True), (5,), (2,)
+    ),
+    "linear rational coupling of the unit box": Entry(
+        lambda: _conditional(LinearRational(4, tails=False), free=True),
+        (5,),
+        domain="unit",
+        latents="unit",
+    ),
+    "linear rational coupling of images": Entry(
+        lambda: _conditional_images(LinearRational(4), True), IMAGE
+    ),
+    "rational quadratic coupling": Entry(lambda: _conditional(RationalQuadratic(4)), (5,)),
+    "rational quadratic coupling of images": Entry(
+        lambda: _conditional_images(RationalQuadratic(3), False), IMAGE
+    ),
+    "quadratic coupling": Entry(lambda: _conditional(Quadratic(4), free=True), (5,)),
+    "quadratic coupling as published": Entry(
+        lambda: _conditional(Quadratic(4, boundary="published")), (5,)
+    ),
+    "affine autoregressive": Entry(lambda: _autoregressive(SigmoidAffine()), (4,)),
+    "linear rational autoregressive": Entry(lambda: _autoregressive(LinearRational(4)), (4,)),
+    "rational quadratic autoregressive stacked": Entry(
+        lambda: _autoregressive(RationalQuadratic(3), (2,)), (4,), (2,)
+    ),
+    "continuous": Entry(lambda: _continuous(2), (3,)),
+    "continuous stacked": Entry(lambda: _continuous(3, (2,)), (3,), (2,)),
 }

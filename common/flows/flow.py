@@ -59,11 +59,22 @@ class Flow(nn.Module):
         return self.base.log_prob(z) + logdet
 
     @torch.no_grad()
-    def sample(self, n: int, *, generator: torch.Generator, models: tuple[int, ...] = ()) -> Tensor:
-        """Return n samples (*models, n, *event) drawn with the generator."""
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: torch.Generator,
+        models: tuple[int, ...] = (),
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Return n samples (*models, n, *event) drawn with the generator.
+
+        The latents are multiplied by the temperature: below 1 the samples are more typical, and no
+        longer those of the density.
+        """
         like = next(itertools.chain(self.parameters(), self.buffers()))
         z = self.base.sample((*models, n), like, generator)
-        return self.bijection.inverse(z)
+        return self.bijection.inverse(temperature * z)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.log_prob(x)

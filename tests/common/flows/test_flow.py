@@ -109,6 +109,13 @@ def test_samples_carry_models_dtype_and_no_graph(n):
     assert not samples.requires_grad
 
 
+def test_the_temperature_scales_the_noise():
+    flow = lu_flow(4)
+    samples = flow.sample(50, generator=seeded(5), temperature=0.5)
+    drawn = flow.base.sample((50,), samples, seeded(5))
+    torch.testing.assert_close(flow.bijection.forward_and_logdet(samples)[0], 0.5 * drawn)
+
+
 def test_the_log_density_is_that_of_the_latents_plus_the_logdet():
     flow = lu_flow(3)
     x = torch.randn(4, 3, generator=seeded(0), dtype=torch.float64)

@@ -22,26 +22,33 @@ def load(
     """Read a data set by name.
 
     Args:
-        name: mixture, digits, mnist or fashion-mnist.
+        name: a key of `sources.SOURCES`.
         raw: folder that holds <name>/.
-        valid_per_class: items of each class that leave train for validation; None for the set's
-            default, 0 for none. The mixture has a validation set of its own: only None there.
-        seed: decides which items validate; the test split never changes.
+        valid_per_class: images of each class that leave train for validation; None for the set's
+            default, 0 for none. Sets that are no images have validation points of their own: only
+            None there.
+        seed: decides which images validate; the test split never changes, and other sets have
+            fixed splits. A small table gives the first of its folds (`tabular.load_fold`).
 
     Raises:
-        UserError: the name is unknown (the nearest valid one is given), raw data are missing or
-            damaged, or `valid_per_class` does not fit the set.
+        DataMissing: the raw data are not there (`raw.DataMissing`, a UserError).
+        UserError: the name is unknown (the nearest valid one is given), raw data are damaged, or
+            `valid_per_class` does not fit the set.
     """
     find(name)
-    if name == "mixture":
-        from common.datasets.mixture import load_mixture
+    from common.datasets.images import IMAGE_SETS, load_images
 
-        if valid_per_class is not None:
-            raise UserError(
-                "mixture: valid_per_class must be empty, this set draws its own validation points,"
-                f" got {valid_per_class}"
-            )
-        return load_mixture(raw)
-    from common.datasets.images import load_images
+    if name in IMAGE_SETS:
+        return load_images(name, raw, valid_per_class, seed)
+    if valid_per_class is not None:
+        raise UserError(
+            f"{name}: valid_per_class must be empty, this set has its own validation points, "
+            f"got {valid_per_class}"
+        )
+    from common.datasets.mixture import load_mixture
+    from common.datasets.picture import load_picture
+    from common.datasets.rings import load_rings
+    from common.datasets.tabular import load_tabular
 
-    return load_images(name, raw, valid_per_class, seed)
+    toys = {"mixture": load_mixture, "rings": load_rings, "picture": load_picture}
+    return toys[name](raw) if name in toys else load_tabular(name, raw)

@@ -53,3 +53,24 @@ def digits() -> dict[str, NDArray[Any]]:
 
     bunch = load_digits()
     return {"images": bunch.images.astype(np.uint8), "labels": bunch.target.astype(np.uint8)}
+
+
+def wine() -> dict[str, NDArray[Any]]:
+    """Return the wine recognition table, (178, 13).
+
+    Source: Aeberhard and Forina, "Wine", UCI, 1991, as scikit-learn holds it.
+    """
+    from sklearn.datasets import load_wine
+
+    return {"x": load_wine().data}
+
+
+def breast_cancer() -> dict[str, NDArray[Any]]:
+    """Return the Wisconsin diagnostic breast cancer table, (569, 30).
+
+    Source: Wolberg, Mangasarian, Street and Street, "Breast Cancer Wisconsin (Diagnostic)", UCI,
+    1993, as scikit-learn holds it.
+    """
+    from sklearn.datasets import load_breast_cancer
+
+    return {"x": load_breast_cancer().data}

@@ -2,33 +2,41 @@
 
     python -m common.datasets.fetch mnist
     python -m common.datasets.fetch mnist --mirror /media/disk/data
+    python -m common.datasets.fetch power --optional
 
 Sources are tried in this order: what already lies there, a mirror folder that holds
 <name>/<file> (`--mirror`, else the environment variable DATA_MIRROR, else ../shared/data where it
-exists), the official address. A file gets its name only once its bytes are the pinned ones, so the
-command may be killed at any time and run again.
+exists), the official address. A file gets its name only once its bytes are the pinned ones, or
+its content the expected one where nobody states the bytes, so the command may be killed at any time
+and run again. With `--optional` data that cannot be had are no error: the folder then holds
+missing.txt, and loading the set raises `raw.DataMissing`.
 """
 
 import argparse
 import errno
 import fcntl
+import hashlib
 import io
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from common.datasets.raw import RAW, array_fault, fault
-from common.datasets.sources import Pin, RawFile, Source, find
+from common.datasets.packed import unpack
+from common.datasets.raw import RAW, DataMissing, array_fault, content_fault
+from common.datasets.source import Packed, RawFile, Source, Unfit
+from common.datasets.sources import SOURCES, find
 from common.errors import UserError, command
 
+MISSING = "missing.txt"
 DEFAULT_MIRROR = Path("../shared/data")
 PAUSES = (1.0, 4.0)  # seconds before the second and the third attempt
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
@@ -38,11 +46,20 @@ class _Unavailable(Exception):
     """An origin did not give the file; the text is the predicate of a sentence."""
 
 
+class _Absent(Exception):
+    """No origin gave the file; the text says what each of them answered."""
+
+    def __init__(self, file: RawFile, answers: str) -> None:
+        super().__init__(answers)
+        self.file = file
+
+
 def fetch(name: str, raw: Path = RAW, mirror: Path | None = None) -> None:
     """Bring all raw files of a set to raw/<name>/; files that are complete stay as they are.
 
     Raises:
-        UserError: a file cannot be had, or not be written; those before it are kept.
+        DataMissing: a file cannot be had; those before it are kept.
+        UserError: a file cannot be written, or the mirror is no folder.
     """
     source = find(name)
     mirror = _mirror(mirror)
@@ -59,8 +76,52 @@ def fetch(name: str, raw: Path = RAW, mirror: Path | None = None) -> None:
     with _write_errors(folder), _alone(folder):
         if source.make is not None:
             _make_arrays(source, folder)
-        for file in source.files:
-            _bring(file, folder, mirror)
+        if source.forms:
+            _bring_one_form(source, folder, mirror)
+        (folder / MISSING).unlink(missing_ok=True)
+
+
+def fetch_optional(name: str, raw: Path = RAW, mirror: Path | None = None) -> None:
+    """Do as `fetch`, but where the data cannot be had print why and write raw/<name>/missing.txt.
+
+    Raises:
+        UserError: a file cannot be written, or the mirror is no folder.
+    """
+    try:
+        fetch(name, raw, mirror)
+    except DataMissing as error:
+        note = raw / name / MISSING
+        # Alike on every machine: a pipeline compares what its stages leave.
+        text = f"{name}: raw data not available\n"
+        with _write_errors(note):
+            _settle(note, partial(_write, text.encode()), None)
+        print(f"not available: {error}")
+
+
+def _bring_one_form(source: Source, folder: Path, mirror: Path | None) -> None:
+    """Bring the first group of files that can be had; those at hand go before a download."""
+    with ExitStack() as stack:
+        archives = _Archives(folder, stack)
+        for online in (False, True) if len(source.forms) > 1 else (True,):
+            absent = []
+            for form in source.forms:
+                try:
+                    for file in form:
+                        _bring(file, folder, mirror, archives if online else None)
+                    return
+                except _Absent as error:
+                    absent.append(error)
+    if len(absent) == 1:
+        file = absent[0].file
+        where, what = f"{folder / file.name}: expected {file.expected}, but {absent[0]}", "the file"
+    else:
+        each = (f"for {e.file.name} expected {e.file.expected}, but {e}" for e in absent)
+        where, what = f"{folder}: {'; '.join(each)}", "one of these"
+    holds = " or ".join(error.file.mirror for error in absent)
+    raise DataMissing(
+        f"{where}; put {what} there yourself, or set DATA_MIRROR to a folder that holds {holds}, "
+        "and run the same command again (finished files are kept)"
+    )
 
 
 def _mirror(option: Path | None) -> Path | None:
@@ -108,43 +169,46 @@ def _make_arrays(source: Source, folder: Path) -> None:
             if path.is_file() and path.read_bytes() == content.getvalue():
                 print(f"{path}: already there")
                 continue
-            _settle(path, partial(_write, content.getvalue()), ())
+            _settle(path, partial(_write, content.getvalue()), None)
         print(f"{path}: {source.kind}")
 
 
-def _bring(file: RawFile, folder: Path, mirror: Path | None) -> None:
-    """Bring one file from the first origin that has its pinned bytes."""
+def _bring(file: RawFile, folder: Path, mirror: Path | None, archives: "_Archives | None") -> None:
+    """Bring one file from the first origin that has the expected content; no archives: offline."""
     path = folder / file.name
     tried = []
     with _write_errors(path):
         if path.exists():
-            if not (problem := fault(path, file.pins)):
+            if not (problem := content_fault(path, file)):
                 print(f"{path}: already there")
                 return
             tried.append(f"the file there {problem}")
-        origins: list[tuple[str, Pin, Callable[[IO[bytes]], None]]] = []
+        origins: list[tuple[str, RawFile, Callable[[IO[bytes]], None]]] = []
         if mirror is not None:
             copy = mirror / file.mirror
-            origins.append((str(copy), file.mirror_pin or file.pin, partial(_copy, copy)))
-        for url in file.urls:
-            origins.append((url, file.pin, partial(_download, url)))
-        for name, pin, write in origins:
+            held_to = file if file.mirror_pin is None else replace(file, pin=file.mirror_pin)
+            origins.append((str(copy), replace(held_to, mirror_pin=None), partial(_copy, copy)))
+        for url in file.urls if archives is not None else ():
+            official = replace(file, mirror_pin=None)
+            if isinstance(url, Packed):
+                assert archives is not None
+                origins.append((url.url, official, partial(archives.take, url)))
+            else:
+                origins.append((url, official, partial(_download, url)))
+        for name, expected, write in origins:
             try:
-                problem = _settle(path, write, (pin,))
+                problem = _settle(path, write, expected)
             except _Unavailable as error:
                 problem = str(error)
             if not problem:
                 print(f"{path}: from {name}")
                 return
             tried.append(f"{name} {problem}")
-    raise UserError(
-        f"{path}: expected {file.pin.size:,} bytes with SHA-256 {file.pin.sha256}, but "
-        f"{', '.join(tried)}; put the file there yourself, or set DATA_MIRROR to a folder that "
-        f"holds {file.mirror}, and run the same command again (finished files are kept)"
-    )
+    answers = ", ".join(tried) or ("there is none" if file.urls else "no address holds it")
+    raise _Absent(file, answers)
 
 
-def _settle(path: Path, write: Callable[[IO[bytes]], None], pins: Sequence[Pin]) -> str:
+def _settle(path: Path, write: Callable[[IO[bytes]], None], expected: RawFile | None) -> str:
     """Write to a temporary neighbour, verify that and rename it; return its fault, or ''."""
     part = path.with_name(f".{path.name}.part")
     try:
@@ -152,7 +216,7 @@ def _settle(path: Path, write: Callable[[IO[bytes]], None], pins: Sequence[Pin])
             write(handle)
             handle.flush()
             os.fsync(handle.fileno())
-        if pins and (problem := fault(part, pins)):
+        if expected is not None and (problem := content_fault(part, expected)):
             return problem
         part.replace(path)
     finally:
@@ -174,6 +238,34 @@ def _copy(source: Path, out: IO[bytes]) -> None:
         raise _Unavailable(f"cannot be read ({error.strerror})") from error
     with file:
         shutil.copyfileobj(file, out, 1 << 20)
+
+
+class _Archives:
+    """Download archives to temporary neighbours, each once however many files are taken from it.
+
+    Args:
+        folder: where they lie meanwhile.
+        stack: removes them at its end.
+    """
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._there: dict[str, Path] = {}
+
+    def take(self, packed: Packed, out: IO[bytes]) -> None:
+        """Write the file that `packed` names to `out`."""
+        if packed.url not in self._there:
+            # A fixed name: what a killed fetch left is written over.
+            path = self._folder / f".{hashlib.sha256(packed.url.encode()).hexdigest()[:12]}.part"
+            self._stack.callback(path.unlink, missing_ok=True)
+            with path.open("wb") as archive:
+                _download(packed.url, archive)
+            self._there[packed.url] = path
+        try:
+            unpack(self._there[packed.url], packed, out)
+        except Unfit as error:
+            raise _Unavailable(str(error)) from error
 
 
 def _download(url: str, out: IO[bytes]) -> None:
@@ -239,11 +331,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m common.datasets.fetch", description="Bring and verify raw data."
     )
-    parser.add_argument("name", help="mixture, digits, mnist or fashion-mnist")
+    parser.add_argument("name", help=", ".join(SOURCES))
     parser.add_argument("--raw", type=Path, default=RAW, help="default: %(default)s")
     parser.add_argument("--mirror", type=Path, help="default: DATA_MIRROR, else ../shared/data")
+    parser.add_argument(
+        "--optional", action="store_true", help="data that cannot be had are no error"
+    )
     args = parser.parse_args(argv)
-    fetch(args.name, args.raw, args.mirror)
+    (fetch_optional if args.optional else fetch)(args.name, args.raw, args.mirror)
 
 
 if __name__ == "__main__":

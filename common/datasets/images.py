@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.datasets.colour import read_cifar10, read_imagenet64
 from common.datasets.dataset import Dataset, Split
 from common.datasets.raw import RAW, remedy, verified_array, verified_file
 from common.datasets.sources import (
@@ -94,6 +95,9 @@ IMAGE_SETS = {
     "digits": _ImageSet(_read_digits, levels=17, valid_per_class=20),
     "mnist": _ImageSet(_read_idx_set, levels=256, valid_per_class=500),
     "fashion-mnist": _ImageSet(_read_idx_set, levels=256, valid_per_class=500),
+    # Two and one per cent of train, as the spline flows are validated.
+    "cifar10": _ImageSet(read_cifar10, levels=256, valid_per_class=100),
+    "imagenet64": _ImageSet(read_imagenet64, levels=256, valid_per_class=12_812),
 }
 
 

@@ -2,70 +2,14 @@
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
 
-from numpy.typing import NDArray
-
-from common.datasets import embedded
+from common.datasets import cifar10, embedded, imagenet64, toys
+from common.datasets.source import Packed, Pin, RawArray, RawFile, Source
+from common.datasets.sources_tabular import TABULAR
 from common.errors import UserError
 
-
-@dataclass(frozen=True)
-class Pin:
-    """The bytes a file must have: SHA-256 in hexadecimal, and their number."""
-
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True)
-class RawFile:
-    """Describe one file of a set, as its authors publish it.
-
-    Args:
-        name: the file's name in data/raw/<set>/.
-        pin: the bytes behind `urls`.
-        urls: official addresses, tried in order.
-        mirror: the path below a mirror folder.
-        mirror_pin: the bytes in a mirror, where they are not the official ones.
-    """
-
-    name: str
-    pin: Pin
-    urls: tuple[str, ...]
-    mirror: str
-    mirror_pin: Pin | None = None
-
-    @property
-    def pins(self) -> tuple[Pin, ...]:
-        """Every version that may lie in data/raw."""
-        return (self.pin,) if self.mirror_pin is None else (self.pin, self.mirror_pin)
-
-
-@dataclass(frozen=True)
-class RawArray:
-    """Describe one array of a set, kept in data/raw/<set>/<name>.npy.
-
-    `sha256` is that of the array's bytes in C order; it is empty where they come out of floating
-    point functions whose last bit depends on the machine.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Describe a raw set: `files` to bring, or `arrays` that `make` returns by name."""
-
-    name: str
-    kind: Literal["embedded", "generated", "files"]
-    files: tuple[RawFile, ...] = ()
-    arrays: tuple[RawArray, ...] = ()
-    make: Callable[[], dict[str, NDArray[Any]]] | None = None
+__all__ = ["SOURCES", "Packed", "Pin", "RawArray", "RawFile", "Source", "find"]
 
 
 def _idx_files(name: str, bases: tuple[str, ...], pins: dict[str, Pin]) -> Source:
@@ -154,7 +98,88 @@ FASHION_MNIST = _idx_files(
     },
 )
 
-SOURCES: dict[str, Source] = {s.name: s for s in (MIXTURE, DIGITS, MNIST, FASHION_MNIST)}
+# The mirror holds lossless tiles, less a few images that nobody had without loss.
+CIFAR10 = Source(
+    "cifar10",
+    "files",
+    files=(
+        RawFile(
+            cifar10.OFFICIAL,
+            Pin("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce", 170_498_071),
+            (f"https://www.cs.toronto.edu/~kriz/{cifar10.OFFICIAL}",),
+            f"cifar10/{cifar10.OFFICIAL}",
+        ),
+    ),
+    instead=(
+        tuple(
+            RawFile(file, pin, (), f"cifar10/{file}")
+            for file, pin in {
+                "train.zip": Pin(
+                    "4e745167447d1fc7872d70a956cbee52065fbeaca1af185d05433ddef91692dd", 83_168_400
+                ),
+                "test.zip": Pin(
+                    "9a9a0ce47404ebf071ed7be8b70894e7484ba282fe5bc555eb0f0c6c85f1060e", 16_593_670
+                ),
+                "labels.npz": Pin(
+                    "71af603d6cae5ffd8b2b8bba2c3ea1a02dd4c61d74b9dd3d99f340269f64bbb7", 25_909
+                ),
+            }.items()
+        ),
+    ),
+)
+
+
+def _imagenet_file(name: str, read: Callable[[Path], object], what: str) -> RawFile:
+    content = f"{what} (image-net.org gives the file to registered users)"
+    return RawFile(name, None, (), f"imagenet64/{name}", read=read, content=content)
+
+
+IMAGENET64 = Source(
+    "imagenet64",
+    "files",
+    files=tuple(
+        _imagenet_file(file, imagenet64.read_pngs, "64 x 64 PNG images") for file in imagenet64.TARS
+    ),
+    instead=(
+        tuple(
+            _imagenet_file(file, imagenet64.read_batch, "an array data, uint8 (N, 12288)")
+            for file in imagenet64.BATCHES
+        ),
+    ),
+)
+
+# Cosine and logarithm decide the last bits of these: no checksum.
+RINGS = Source(
+    "rings",
+    "generated",
+    arrays=tuple(RawArray(f"{split}_x", "float64", (n, 2)) for split, n in toys.RING_SIZES.items()),
+    make=toys.rings,
+)
+
+PICTURE = Source(
+    "picture",
+    "generated",
+    arrays=(
+        RawArray("picture", "uint8", (toys.PICTURE_SIDE, toys.PICTURE_SIDE)),
+        *(RawArray(f"{split}_x", "float64", (n, 2)) for split, n in toys.PICTURE_SIZES.items()),
+    ),
+    make=toys.picture,
+)
+
+SOURCES: dict[str, Source] = {
+    s.name: s
+    for s in (
+        MIXTURE,
+        DIGITS,
+        MNIST,
+        FASHION_MNIST,
+        CIFAR10,
+        IMAGENET64,
+        *TABULAR,
+        RINGS,
+        PICTURE,
+    )
+}
 
 
 def find(name: str) -> Source:

@@ -57,9 +57,14 @@ TANGENTS = (-2.2, -0.1)
 MOST_STEPS = 30
 
 
+def _reach(dtype: torch.dtype) -> float:
+    """Return the |x| beyond which phi is its asymptotes, to rounding."""
+    return 40.0 if dtype == torch.float64 else 20.0
+
+
 # In place on what autograd does not need; on images these functions cost as much as memory does.
 def _value(x: Tensor, a: float) -> Tensor:
-    return F.softplus(x).mul_(1 - a).add_(x, alpha=a)
+    return F.softplus(x, threshold=_reach(x.dtype)).mul_(1 - a).add_(x, alpha=a)
 
 
 def _slope(x: Tensor, a: float) -> Tensor:
@@ -96,23 +101,39 @@ class _LeakySoftplusInverse(torch.autograd.Function):
 
     @staticmethod
     def forward(y: Tensor, a: float) -> Tensor:
-        x = torch.minimum(y, y / a)
+        if y.numel() == 0:
+            return y.clone()
+        # Solved within reach, with the rest of the asymptote added afterwards: so e^x does not
+        # overflow, and no power of it is subnormal, which would make log1p twenty times slower.
+        # On a CPU new memory costs more than a pass; hence `out`.
+        reach = _reach(y.dtype)
+        rest = F.leaky_relu(y, 1 / a)
+        t, move = torch.empty_like(rest), torch.empty_like(rest)
+        infinite = torch.sub(rest, rest, out=t).sum()  # nan unless all are finite, then 0
+        x = rest.clamp(-reach, reach)
+        rest.sub_(x)
+        target = y.clamp(-reach * a, reach).mul_(1 / (1 - a))
         for p in TANGENTS:
             slope = a + (1 - a) / (1 + math.exp(-p))
             value = a * p + (1 - a) * math.log1p(math.exp(p))
-            x = torch.minimum(x, y.mul(1 / slope).add_(p - value / slope))
+            torch.mul(target, (1 - a) / slope, out=t).add_(p - value / slope)
+            torch.minimum(x, t, out=x)
         # A step from an error e leaves at most e^2 / 2, so a step this small reaches the rounding
         # floor: the third in float32, the fourth in float64.
         small = math.sqrt(torch.finfo(y.dtype).eps)
         for step in range(1, MOST_STEPS + 1):
-            move = _value(x, a).sub_(y).div_(_slope(x, a))
-            x = x.sub_(move)
-            if step > 2 and bool((move.abs_() <= x.abs().clamp_(min=1).mul_(small)).all()):
-                return x
-        worst = move.max().item() if move.numel() else math.nan
+            # All divided by 1 - a. With t = e^x, 1 / phi' = (1 + t) / (a + t).
+            torch.exp(x, out=t)
+            last = step > 2  # perhaps; the steps before need fewer digits, and log is faster
+            logarithm = torch.log1p(t, out=move) if last else torch.add(t, 1, out=move).log_()
+            move = logarithm.add_(x, alpha=a / (1 - a)).sub_(target)
+            move.addcdiv_(move, t.add_(a), value=1 - a)
+            x.sub_(move, alpha=1 - a)
+            if last and bool((worst := move.abs_().amax() + infinite) <= small):
+                return x.add_(rest)
         raise NotConverged(
-            f"LeakySoftplus inverse: still moves by {worst:.1e} after {MOST_STEPS} Newton steps; "
-            "expected finite input"
+            f"LeakySoftplus inverse: still moves by {worst.item():.1e} after {MOST_STEPS} "
+            "Newton steps; expected finite input"
         )
 
     @staticmethod
@@ -127,25 +148,27 @@ class _LeakySoftplusInverse(torch.autograd.Function):
 
 
 class Rescale(Bijection):
-    """Divide by a constant, z = x / divisor: the last step of dequantisation, and its Jacobian.
+    """Divide by a constant and shift, z = x / divisor + shift: the last step of dequantisation.
 
-    Eight-bit values v plus noise u in [0, 1) lie in [0, 256); divisor 256 maps them to [0, 1).
+    Eight-bit values v plus noise u in [0, 1) lie in [0, 256); divisor 256 maps them to [0, 1), and
+    a shift of -1/2 centres them.
 
     Shapes: x and z (*batch, *event); logdet (*batch,), minus event size times ln divisor.
     """
 
-    def __init__(self, divisor: float, event_dims: int = 1) -> None:
+    def __init__(self, divisor: float, event_dims: int = 1, shift: float = 0.0) -> None:
         super().__init__()
         if divisor <= 0:
             raise ValueError(f"Rescale: expected a positive divisor, got {divisor}")
         self.divisor = float(divisor)
+        self.shift = float(shift)
         self.event_dims = event_dims
 
     def forward_and_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x / self.divisor, self._logdet(x, -1)
+        return x / self.divisor + self.shift, self._logdet(x, -1)
 
     def inverse_and_logdet(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return z * self.divisor, self._logdet(z, 1)
+        return (z - self.shift) * self.divisor, self._logdet(z, 1)
 
     def _logdet(self, x: Tensor, sign: int) -> Tensor:
         batch = x.shape[: x.dim() - self.event_dims]
@@ -153,7 +176,7 @@ class Rescale(Bijection):
         return x.new_full(batch, sign * size * math.log(self.divisor))
 
     def extra_repr(self) -> str:
-        return f"divisor={self.divisor:g}"
+        return f"divisor={self.divisor:g}, shift={self.shift:g}"
 
 
 class Logit(Bijection):

@@ -45,6 +45,21 @@ class StackedLinear(nn.Module):
             return torch.baddbmm(self.bias.unsqueeze(-2), x, weight.mT)
         return x @ weight.mT + self.bias.unsqueeze(-2)
 
+    def feature_major(self, x: Tensor) -> Tensor:
+        """Return what `forward` does, (*models, B, outputs), with B innermost in memory.
+
+        One output of all items is contiguous then, which is how splines read their parameters.
+        """
+        weight = self.weight if self.mask is None else self.weight * self.mask
+        rows = x if self.models else x.reshape(-1, x.shape[-1])
+        if rows.dim() == 2:
+            out = torch.addmm(self.bias.unsqueeze(-1), weight, rows.mT)
+        elif rows.dim() == 3:
+            out = torch.baddbmm(self.bias.unsqueeze(-1), weight, rows.mT)
+        else:
+            out = weight @ rows.mT + self.bias.unsqueeze(-1)
+        return out.mT.unflatten(-2, x.shape[len(self.models) : -1])
+
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape[-2:]
         return f"{inputs} -> {outputs}, models={self.models}, masked={self.mask is not None}"
@@ -167,7 +182,7 @@ class ResidualNet(nn.Module):
         h = self.first(x)
         for block in self.blocks:
             h = block(h)
-        return self.last(h)
+        return self.last.feature_major(h)
 
 
 class ResMADE(nn.Module):
@@ -223,4 +238,4 @@ class ResMADE(nn.Module):
         h = self.first(x)
         for block in self.blocks:
             h = block(h)
-        return self.last(h)
+        return self.last.feature_major(h)

@@ -85,12 +85,13 @@ def hepmass(train: Array, test: Array) -> Splits:
     """Preprocess HEPMASS: standardise by the training file (N - 1), drop columns, split that file.
 
     Args:
-        train: signal rows of the training file, (N, 27).
-        test: signal rows of the test file, (M, 27).
+        train: signal rows of the training file, (N, D).
+        test: signal rows of the test file, (M, D) or more columns, of which the first D count.
 
     Returns:
         splits with 21 columns: those whose smallest value in train occurs at most five times.
     """
+    test = test[:, : train.shape[1]]
     rest = standardise(train, train, ddof=1)
     kept = rare_minimum(rest)
     new_train, valid = _cut(rest[:, kept])

@@ -23,7 +23,6 @@ GAS_ROWS = 1_052_065
 GAS_DROPPED = ("Meth", "Eth", "Time")
 GAS_SENSORS = 16
 HEPMASS_ROWS = {"1000_train.csv": 350_136, "1000_test.csv": 174_987}
-HEPMASS_FEATURES = 27
 MINIBOONE_SHAPE = (36_488, 43)
 _MINIBOONE_FEATURES = 50
 _POWER_NAMES = (
@@ -100,33 +99,32 @@ def read_gas(path: Path, rows: int = GAS_ROWS) -> Array:
 
 
 def read_hepmass(path: Path, rows: int | None = None) -> Array:
-    """Return the signal rows of a HEPMASS file, (rows, 27): first column 1, which is dropped.
+    """Return the signal rows of a HEPMASS file, (rows, D): first column 1, which is dropped.
 
-    The rows of the test file have one column more than the others, behind the features; it is
-    left. Columns count by position: names would be shifted by it.
+    Columns count by position, since the test file has one more than the other, behind the
+    features, and names would be shifted by it. Columns that are empty throughout are left.
 
     Raises:
         Unfit: the file is no such table, or holds another number of signal rows.
         OSError: it cannot be read.
     """
-    wanted = list(range(1 + HEPMASS_FEATURES))
-    frame = _read_csv(path, header=None, skiprows=1, usecols=wanted)
+    frame = _read_csv(path, header=None, skiprows=1).dropna(axis=1, how="all")
     try:
         x = frame.to_numpy(np.float64)
     except ValueError as error:
         raise Unfit(f"holds something that is no number ({error})") from error
-    if not np.isin(x[:, 0], (0, 1)).all():
+    if not x.size or not np.isin(x[:, 0], (0, 1)).all():
         raise Unfit("has labels other than 0 and 1 in its first column")
     return _checked(x[x[:, 0] == 1, 1:], rows)
 
 
 def read_hepmass_train(path: Path) -> Array:
-    """Return the signal rows of 1000_train.csv, (350136, 27)."""
+    """Return the signal rows of 1000_train.csv, (350136, D)."""
     return read_hepmass(path, HEPMASS_ROWS["1000_train.csv"])
 
 
 def read_hepmass_test(path: Path) -> Array:
-    """Return the signal rows of 1000_test.csv, (174987, 27)."""
+    """Return the signal rows of 1000_test.csv, (174987, D + 1)."""
     return read_hepmass(path, HEPMASS_ROWS["1000_test.csv"])
 
 

@@ -94,6 +94,11 @@ def _gas(raw: Path) -> Parts:
 def _hepmass(raw: Path) -> Parts:
     train = read_verified("hepmass", "1000_train.csv", maf_files.read_hepmass_train, raw)
     test = read_verified("hepmass", "1000_test.csv", maf_files.read_hepmass_test, raw)
+    if test.shape[1] < train.shape[1]:
+        raise UserError(
+            f"{raw / 'hepmass'}: expected at least as many features in 1000_test.csv as in "
+            f"1000_train.csv, got {test.shape[1]} and {train.shape[1]}; {remedy('hepmass', raw)}"
+        )
     return maf.hepmass(train, test)
 
 

@@ -1,7 +1,14 @@
 """The box, the tails and the precision: what surrounds the inside of every spline."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
+
+from common.bijections.splines.backend import backend_for
+from common.bijections.splines.flat import on_flat
+from common.bijections.splines.plan import Plan
 
 
 class Spline:
@@ -28,6 +35,9 @@ class Spline:
     """
 
     parameters: int
+    # The map inside a bin in either direction and whether it has a middle point, for the kernels.
+    inside: tuple[Callable[..., tuple[Tensor, Tensor]], ...] | None = None
+    middle: bool = False
 
     def __init__(
         self, bins: int = 8, bound: float = 3.0, tails: bool = True, logit_scale: float = 1.0
@@ -45,12 +55,20 @@ class Spline:
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return y (*shape) and log dy/dx (*shape)."""
         v, numbers = self._prepare(x, raw)
-        return self._finish(x, *self._inside_forward(v, numbers))
+        fast = self._by_kernel(v, numbers, inverse=False)
+        if fast is not None:
+            return fast[0].to(x.dtype), fast[1]
+        inner = v.clamp(self.lower, self.upper)
+        return self._finish(x, *self._inside_forward(inner, numbers))
 
     def inverse(self, y: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return x (*shape) and log dx/dy (*shape)."""
         v, numbers = self._prepare(y, raw)
-        return self._finish(y, *self._inside_inverse(v, numbers))
+        fast = self._by_kernel(v, numbers, inverse=True)
+        if fast is not None:
+            return fast[0].to(y.dtype), fast[1]
+        inner = v.clamp(self.lower, self.upper)
+        return self._finish(y, *self._inside_inverse(inner, numbers))
 
     def identity(self) -> Tensor:
         """Return numbers (parameters,) for which the map is the identity."""
@@ -63,14 +81,38 @@ class Spline:
         raise NotImplementedError
 
     def _prepare(self, v: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the argument, moved into the box, and the numbers, in the type of the work."""
+        """Return the argument and the numbers in the type of the work."""
         if raw.shape != (*v.shape, self.parameters):
             raise ValueError(
                 f"{type(self).__name__}: expected {self.parameters} parameters for each of "
                 f"{tuple(v.shape)} values, got raw {tuple(raw.shape)}"
             )
         work = torch.promote_types(torch.promote_types(v.dtype, raw.dtype), torch.float32)
-        return v.to(work).clamp(self.lower, self.upper), raw.to(work)
+        return v.to(work), raw.to(work)
+
+    def _by_kernel(self, v: Tensor, raw: Tensor, inverse: bool) -> tuple[Tensor, Tensor] | None:
+        """Return image and log slope from a fast kernel, or None where eager is to be used."""
+        if self.inside is None:
+            return None
+        chosen = backend_for(v)
+        if chosen == "eager":
+            return None
+        plan = Plan(
+            bins=self.bins,
+            lower=self.lower,
+            upper=self.upper,
+            tails=self.tails,
+            scale=self.logit_scale,
+            middle=self.middle,
+            inverse=inverse,
+            inside=self.inside[inverse],
+        )
+        # Only now: importing either starts its compiler.
+        if chosen == "triton" and self.middle:
+            from common.bijections.splines import fused as kernels
+        else:
+            from common.bijections.splines import compiled as kernels  # type: ignore[no-redef]
+        return on_flat(partial(kernels.evaluate, plan), v, raw)
 
     def _finish(self, v: Tensor, image: Tensor, log_slope: Tensor) -> tuple[Tensor, Tensor]:
         """Keep the image in the box, and take the identity for what lies outside."""

@@ -1,9 +1,12 @@
 import errno
+import hashlib
+import io
 import os
 import re
 import socket
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +16,8 @@ import pytest
 from common.datasets import fetch as fetching
 from common.datasets import sources
 from common.datasets.fetch import fetch, main
+from common.datasets.raw import DataMissing
+from common.datasets.source import Packed, RawFile, Source, Unfit
 from common.errors import UserError
 
 CONTENTS = {"a.gz": bytes(range(256)) * 40, "b.gz": b"the second file"}
@@ -221,7 +226,7 @@ def test_what_a_killed_fetch_left_is_overwritten(toy, tmp_path):
     assert names(tmp_path / "toy") == ["a.gz", "b.gz"]
 
 
-@pytest.mark.parametrize("name", ["digits", "mixture"])
+@pytest.mark.parametrize("name", ["digits", "mixture", "wine", "breast-cancer", "rings", "picture"])
 def test_sets_without_files_are_written_alike_every_time(name, tmp_path):
     for folder in ("first", "second"):
         fetch(name, tmp_path / folder)
@@ -269,15 +274,119 @@ def test_the_command_runs_as_a_module_without_torch():
     code = (
         "import sys, runpy; sys.argv = ['fetch', 'fashoin-mnist'];\n"
         "try: runpy.run_module('common.datasets.fetch', run_name='__main__')\n"
-        "finally: print(sorted({'torch', 'pooch', 'dvc', 'sklearn'} & set(sys.modules)))"
+        "finally: print([m for m in 'torch pooch dvc sklearn pandas PIL'.split() "
+        "if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout == "[]\n"
     assert done.stderr == (
         "error: unknown data set 'fashoin-mnist' (did you mean 'fashion-mnist'?); expected one of "
-        "mixture, digits, mnist, fashion-mnist\n"
+        f"{', '.join(sources.SOURCES)}\n"
     )
+
+
+def read_numbers(path: Path) -> None:
+    if not path.read_bytes().startswith(b"numbers"):
+        raise Unfit("holds no numbers")
+
+
+def unpinned(name: str, *urls: str | Packed) -> RawFile:
+    return RawFile(name, None, urls, f"toy/{name}", read=read_numbers, content="numbers")
+
+
+def add(monkeypatch, *forms: tuple[RawFile, ...]) -> None:
+    source = Source("toy", "files", files=forms[0], instead=forms[1:])
+    monkeypatch.setitem(sources.SOURCES, "toy", source)
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return content.getvalue()
+
+
+def test_a_file_without_checksum_is_held_to_its_content(site, monkeypatch, tmp_path):
+    add(monkeypatch, (unpinned("n.txt", f"{site.address}/n.txt"),))
+    site.serve("/n.txt", b"numbers 1 2 3")
+    fetch("toy", tmp_path)
+    fetch("toy", tmp_path)
+    assert site.asked == {"/n.txt": 1}
+    (tmp_path / "toy" / "n.txt").write_bytes(b"letters")
+    site.serve("/n.txt", b"<html>Sign in</html>")
+    sentence = refusal(tmp_path)
+    assert "expected numbers, but the file there holds no numbers" in sentence
+    assert f"{site.address}/n.txt looks like a web page, not data" in sentence
+
+
+def test_files_are_taken_out_of_one_archive_that_is_downloaded_once(site, monkeypatch, tmp_path):
+    content = zipped({"data/a": b"numbers a", "data/b": b"numbers b", "other": b"x"})
+    site.serve("/data.zip", content)
+    packed = [
+        Packed(f"{site.address}/data.zip", f"data/{k}", hashlib.md5(content).hexdigest())
+        for k in "ab"
+    ]
+    add(monkeypatch, (unpinned("a", packed[0]), unpinned("b", packed[1])))
+    fetch("toy", tmp_path)
+    assert site.asked == {"/data.zip": 1}
+    assert names(tmp_path / "toy") == ["a", "b"]
+    assert (tmp_path / "toy" / "b").read_bytes() == b"numbers b"
+
+
+def test_an_archive_with_another_checksum_than_stated_is_not_opened(site, monkeypatch, tmp_path):
+    site.serve("/data.zip", zipped({"a": b"numbers"}))
+    add(monkeypatch, (unpinned("a", Packed(f"{site.address}/data.zip", "a", "0" * 32)),))
+    assert f"expected {'0' * 32}" in refusal(tmp_path)
+    assert names(tmp_path / "toy") == []
+
+
+def test_the_form_at_hand_goes_before_a_download(site, monkeypatch, tmp_path):
+    site.serve("/a", b"numbers")
+    add(monkeypatch, (unpinned("a", f"{site.address}/a"),), (unpinned("b"), unpinned("c")))
+    mirror = fill_mirror(tmp_path / "mirror", {"b": b"numbers b", "c": b"numbers c"})
+    fetch("toy", tmp_path / "raw", mirror)
+    assert names(tmp_path / "raw" / "toy") == ["b", "c"]
+    assert not site.asked
+    fetch("toy", tmp_path / "elsewhere")
+    assert names(tmp_path / "elsewhere" / "toy") == ["a"]
+
+
+def test_every_form_that_cannot_be_had_is_named_in_one_sentence(site, monkeypatch, tmp_path):
+    add(monkeypatch, (unpinned("a", f"{site.address}/a"),), (unpinned("b"),))
+    sentence = refusal(tmp_path)
+    assert f"for a expected numbers, but {site.address}/a answers with HTTP status 404" in sentence
+    assert "for b expected numbers, but no address holds it" in sentence
+    assert "a folder that holds toy/a or toy/b" in sentence
+
+
+def test_data_that_cannot_be_had_are_told_from_other_errors(toy, site, tmp_path):
+    del site.pages["/a.gz"]
+    with pytest.raises(DataMissing):
+        fetch("toy", tmp_path)
+
+
+def test_optional_data_that_cannot_be_had_are_no_error_and_may_come_later(
+    toy, site, tmp_path, capsys
+):
+    page = site.pages.pop("/b.gz")
+    main(["toy", "--optional", "--raw", str(tmp_path)])
+    assert names(tmp_path / "toy") == ["a.gz", "missing.txt"]
+    assert (tmp_path / "toy" / "missing.txt").read_text() == "toy: raw data not available\n"
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(f"not available: {tmp_path}/toy/b.gz: expected 15 bytes")
+    site.pages["/b.gz"] = page
+    main(["toy", "--optional", "--raw", str(tmp_path)])
+    assert names(tmp_path / "toy") == ["a.gz", "b.gz"]
+
+
+def test_every_file_has_a_pin_or_a_reader():
+    for source in sources.SOURCES.values():
+        for form in source.forms:
+            for file in form:
+                assert file.pins or (file.read is not None and file.content)
+                assert all(len(pin.sha256) == 64 for pin in file.pins)
 
 
 @pytest.mark.slow

@@ -106,6 +106,7 @@ class Train:
         eval_every: steps between looks at the validation split.
         valid_items: at most so many validation items are looked at, the first ones.
         save_every: looks between checkpoints.
+        flip: mirror each training image left to right with probability one half.
         compiled: compile the spline kernels on a CPU that has a C++ compiler.
         seed: of everything random.
     """
@@ -119,6 +120,7 @@ class Train:
     eval_every: PositiveInt = 250
     valid_items: PositiveInt = 100_000
     save_every: PositiveInt = 4
+    flip: bool = False
     compiled: bool = False
     dtype: Literal["float32", "float64"] = "float32"
     seed: int = 0

@@ -216,10 +216,11 @@ def certify(bank: Bank, trained: Train, cfg: Evaluate, folds: Sequence[Dataset])
     x = items.take(index, torch.float64, generator(cfg.seed, CERTIFY, device=device))
     plane = folds[0].shape == (2,) and trained.model.tails
     box = _box(folds[0].train.x) if plane else None
+    few = min(cfg.jacobians, index.shape[1])
     found = []
     for flow, part, _ in bank.parts(x):
-        if cfg.jacobians:
-            found.append(certificate(flow, part, jacobian_items=cfg.jacobians, box=box))
+        if few:
+            found.append(certificate(flow, part, jacobian_items=few, box=box))
         else:
             found.append({"round_trip": round_trip(flow.bijection, part), "logdet": {"items": 0}})
     return worst_of(found)

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from common.bijections.splines.backend import use_backend
 from torch import Tensor
 
 from common.bijections.splines import LinearRational, RationalQuadratic, Spline
+from common.bijections.splines.backend import use_backend
 from common.errors import UserError, command
 from common.flows.bank import Bank
 from common.training import atomic, config

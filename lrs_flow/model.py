@@ -110,7 +110,7 @@ def layer(cfg: Model, features: int, models: int, step: int) -> Bijection:
     )
 
 
-def spline_backend(cfg: Model, compiled: bool) -> AbstractContextManager[None]:
+def spline_backend(cfg: Model, compiled: bool) -> AbstractContextManager[object]:
     """Return a context in which splines are compiled where that is wanted and possible."""
     if not compiled or cfg.kind not in ("lrs", "rq", "q"):
         return nullcontext()

@@ -8,7 +8,7 @@ The same command continues a training that was killed, and only exports one that
 import argparse
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -124,14 +124,17 @@ def train(run: Run, cfg: Train, bank: Bank, folds: Sequence[Dataset], device: to
         optimiser.step()
         return losses
 
-    take_step = advance
+    take_step: Callable[[Tensor, Tensor], Tensor] = advance
     try:
         for step in Progress(start, cfg.last, run.name):
             lr = cosine(step, cfg.steps, cfg.optimiser.lr, 0.0)
             set_rate(optimiser, lr)
             index, weight = batches.indices(step)
             weight = weight.to(dtype)
-            x = items.take(index, dtype, generator(cfg.seed, TRAIN_NOISE, step, device=device))
+            noise = generator(cfg.seed, TRAIN_NOISE, step, device=device)
+            x = items.take(index, dtype, noise)
+            if cfg.flip:
+                x = flip(x, noise)
             # Dropout draws from the global generator: a function of the step too.
             torch.manual_seed(generator(cfg.seed, DROPOUT, step).initial_seed())
             if cfg.model.kind == "ffjord":
@@ -200,6 +203,12 @@ def train(run: Run, cfg: Train, bank: Bank, folds: Sequence[Dataset], device: to
         best_step=[max(s, 0) for s in best.step.tolist()],
         best_valid=[s if math.isfinite(s) else None for s in best.score.tolist()],
     )
+
+
+def flip(x: Tensor, noise: torch.Generator) -> Tensor:
+    """Mirror each image of x (K, B, C, H, W) left to right with probability one half."""
+    mirrored = torch.rand(x.shape[:2], generator=noise, device=x.device) < 0.5
+    return torch.where(mirrored[..., None, None, None], x.flip(-1), x)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

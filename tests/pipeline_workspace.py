@@ -34,11 +34,12 @@ PRIVATE = {
 }
 # Results of the profiles belong to other parameters than ours.
 LEFT_OUT = ("results", "dvc.lock", "*/dvc.lock")
+SPLINE_METHODS = ("gaussian", "lrs_c", "rq_c")
 IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@localhost")
 
 
 def small(params: dict[str, Any]) -> dict[str, Any]:
-    """Cut the fast profile's parameters down to the digits and to seconds, and return them."""
+    """Cut the fast profile's parameters down to two small sets and to seconds, and return them."""
     section = params["lu_net"]
     section["datasets"] = ["digits"]
     train = section["train"]["digits"]
@@ -59,6 +60,13 @@ def small(params: dict[str, Any]) -> dict[str, Any]:
         }
     for timed in section["speed"]["models"].values():
         timed |= {"sample_batch": 2, "density_items": 64, "repeats": 1}
+    splines = params["lrs_flow"]
+    kept = {f"fast-wine-{method}": method for method in SPLINE_METHODS}
+    splines["runs"] = {run: splines["runs"][run] for run in kept}
+    for method in ("lrs_c", "rq_c"):
+        splines["train"]["wine"][method] |= {"steps": 4, "eval_every": 2}
+    splines["evaluate"]["wine"] |= {"certified": 2, "jacobians": 1}
+    splines["inverse"] |= {"elements": 1000, "samples": 10, "rounds": 1}
     return params
 
 

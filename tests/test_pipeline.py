@@ -11,15 +11,17 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from common.report.cells import load_cells
 from common.report.ledger import VERDICTS
 from conf.compose import composition
-from tests.pipeline_workspace import ROOT, Done, Pipeline, small
+from tests.pipeline_workspace import ROOT, SPLINE_METHODS, Done, Pipeline, small
 
 # Every test waits for processes.
 pytestmark = pytest.mark.slow
 
 METHODS = ("gaussian", "lu_net", "lu_net_published", "realnvp")
 LAST = ["tables", "figures", "report"]
+SPLINES = [f"{stage}@wine-{m}" for stage in ("train", "evaluate") for m in SPLINE_METHODS]
 PROFILES = sorted(path.stem for path in (ROOT / "conf/profile").glob("*.yaml"))
 
 
@@ -67,21 +69,26 @@ def test_one_command_leads_from_raw_data_to_the_page(finished):
     (done,) = finished.done
     assert done.code == 0, done.text
     pairs = [f"{stage}@digits-{method}" for stage in ("train", "evaluate") for method in METHODS]
-    assert sorted(done.ran) == sorted(["fetch@digits", *pairs, "speed", *LAST])
+    splines = ["fetch@wine", *SPLINES, "inverse", "tables", "figures"]
+    assert sorted(done.ran) == sorted(["fetch@digits", *pairs, "speed", *LAST, *splines])
     made = finished.pipeline.results()
     page = html.unescape(made["index.html"].decode())
-    for part, endings in (("tables", ("md", "tex", "csv")), ("figures", ("png", "svg"))):
-        listed = json.loads(made[f"lu_net/{part}/index.json"])
+    parts = (("tables", ("md", "tex", "csv")), ("figures", ("png", "svg")))
+    for paper, (part, endings) in itertools.product(("lu_net", "lrs_flow"), parts):
+        listed = json.loads(made[f"{paper}/{part}/index.json"])
         assert listed
         for entry in listed:
             assert entry["title"] in page
             stem = entry["name"] if part == "tables" else Path(entry["file"]).stem
-            assert all(made[f"lu_net/{part}/{stem}.{ending}"] for ending in endings)
+            assert all(made[f"{paper}/{part}/{stem}.{ending}"] for ending in endings)
 
 
 def test_every_published_cell_gets_a_verdict_and_a_reason(finished):
     rows = ledger(finished.pipeline)
-    assert len({(row["table"], row["row"], row["column"]) for row in rows}) == len(rows) == 16
+    places = {(row["paper"], row["table"], row["row"], row["column"]) for row in rows}
+    published = [load_cells(ROOT / paper / "paper.yaml") for paper in ("lu_net", "lrs_flow")]
+    assert len(places) == len(rows) == sum(map(len, published))
+    assert len(published[0]) == 16
     assert {row["verdict"] for row in rows} <= set(VERDICTS)
     assert all(row["reason"] for row in rows)
 
@@ -165,7 +172,11 @@ def test_dvc_reads_the_pipeline_of_every_profile(cloned, profile, tmp_path):
     done = pipeline.dvc("stage", "list", "--all", "--name-only", "--fail")
     assert done.code == 0, done.text
     stages = done.text.split()
-    section = yaml.safe_load(text)["lu_net"]
+    params = yaml.safe_load(text)
+    for run in params["lrs_flow"]["runs"]:
+        assert run.startswith(f"{profile}-")
+        assert {f"lrs_flow/dvc.yaml:{stage}@{run}" for stage in ("train", "evaluate")} <= {*stages}
+    section = params["lu_net"]
     for dataset, method in itertools.product(section["datasets"], section["methods"]):
         for stage in ("train", "evaluate"):
             assert f"lu_net/dvc.yaml:{stage}@{profile}-{dataset}-{method}" in stages

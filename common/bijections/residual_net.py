@@ -105,7 +105,7 @@ class StackedBatchNorm(nn.Module):
         with torch.no_grad():
             count = h.shape[-2]
             self.mean.lerp_(mean.detach(), self.momentum)
-            self.var.lerp_(variance.detach() * (count / (count - 1)), self.momentum)
+            self.var.lerp_(variance.detach() * (count / max(1, count - 1)), self.momentum)
         factor = self.weight * torch.rsqrt(variance + self.eps)
         return torch.addcmul((self.bias - mean * factor).unsqueeze(-2), h, factor.unsqueeze(-2))
 
@@ -202,6 +202,7 @@ class ResMADE(nn.Module):
         models: leading dimensions of the parameters, one slice per independent model.
 
     Shapes: (*models, B, D) -> (*models, B, P * D).
+    Raises: ValueError for fewer hidden units than D - 1: some features would see nothing.
 
     Source: Nash and Durkan, "Autoregressive Energy Machines", 2019,
     https://arxiv.org/abs/1904.05626, section on ResMADE; Germain et al., "MADE: Masked Autoencoder
@@ -220,6 +221,11 @@ class ResMADE(nn.Module):
         models: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
+        if hidden < features - 1:
+            raise ValueError(
+                f"ResMADE: expected at least {features - 1} hidden units, one of each degree for "
+                f"{features} features, got {hidden}"
+            )
         degrees_in = torch.arange(1, features + 1)
         degrees = torch.arange(hidden) % max(1, features - 1) + 1
         within = (degrees[:, None] >= degrees).float()

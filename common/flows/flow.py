@@ -48,7 +48,7 @@ class Flow(nn.Module):
     With parameters stacked over K models, x is (K, B, *event) and log p is (K, B).
     """
 
-    def __init__(self, base: StandardNormal, bijection: Bijection) -> None:
+    def __init__(self, base: Base, bijection: Bijection) -> None:
         super().__init__()
         self.base = base
         self.bijection = bijection

@@ -21,6 +21,7 @@ UNITS = {
     "ms/image": "milliseconds per image",
     "MiB": "2^20 bytes",
     "MiB peak allocated": "2^20 bytes, the largest sum of live tensors",
+    "%": "hundredths",
     "nats": "natural logarithm, per data point",
     "bits/dim": "standard bits per dimension of 8-bit data with uniform dequantisation",
     "bits/pixel": "the paper's own scale; the cell's protocol says which",

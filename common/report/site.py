@@ -1,9 +1,10 @@
 """Write one self-contained page per profile: what was published, what was measured, the verdicts.
 
-    python -m common.report.site --profile fast
+    python -m common.report.site --profile fast --papers lu_net lrs_flow
 
-Reads results/<profile>/<paper>/ of every paper: `cells.csv`, `tables/` and `figures/` with their
-`index.json`, and each run's `cost.json`. Writes results/<profile>/index.html and cells.csv.
+All papers that are named share the page; without names, all that have a ledger do. Reads
+results/<profile>/<paper>/ of each: `cells.csv`, `tables/` and `figures/` with their `index.json`,
+and each run's `cost.json`. Writes results/<profile>/index.html and cells.csv.
 """
 
 import argparse
@@ -98,31 +99,33 @@ def headline(counts: dict[str, int]) -> str:
     return "".join(parts) + "."
 
 
-def build(profile: str, results: Path, root: Path) -> Path:
+def build(profile: str, results: Path, root: Path, papers: Iterable[str] | None = None) -> Path:
     """Write the page and the joint ledger of a profile; return the page's path.
 
     Args:
         profile: name of the folder below `results`.
         results: folder of all profiles.
         root: the repository, where the papers' folders with paper.yaml and README.md lie.
+        papers: whose results to show, keys of `PAPERS`; None for all that have a ledger. The page
+            has them in the order of `PAPERS`, and lists the others as not run yet.
 
     Raises:
-        UserError: a file that a paper's results promise is missing or malformed.
+        UserError: a file that a paper's results promise is missing or malformed, or a named paper
+            has no ledger.
     """
     folder = results / profile
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; run the profile {profile!r} first")
-    ledgers = {
-        name: read_ledger(folder / name / "cells.csv")
-        for name in PAPERS
-        if (folder / name / "cells.csv").exists()
-    }
+    if papers is None:
+        papers = [name for name in PAPERS if (folder / name / "cells.csv").exists()]
+    named = set(papers)
+    ledgers = {name: read_ledger(folder / name / "cells.csv") for name in PAPERS if name in named}
     rows = [row for ledger in ledgers.values() for row in ledger]
-    papers = [_paper(name, ledgers.get(name, []), folder, root) for name in PAPERS]
+    shown_papers = [_paper(name, ledgers.get(name), folder, root) for name in PAPERS]
     counts = tally(rows)
     page = _template().render(
         profile=profile,
-        papers=papers,
+        papers=shown_papers,
         counts=counts,
         headline=headline(counts),
         verdicts=VERDICTS,
@@ -133,7 +136,9 @@ def build(profile: str, results: Path, root: Path) -> Path:
     return folder / "index.html"
 
 
-def _paper(name: str, rows: Sequence[LedgerRow], folder: Path, root: Path) -> ShownPaper:
+def _paper(name: str, ledger: Sequence[LedgerRow] | None, folder: Path, root: Path) -> ShownPaper:
+    """Gather what the page says about a paper; without a ledger nothing in its folder is read."""
+    rows = ledger or []
     work, cells = None, {}
     if (root / name / "paper.yaml").exists():
         work, listed = load_paper(root / name / "paper.yaml")
@@ -149,9 +154,9 @@ def _paper(name: str, rows: Sequence[LedgerRow], folder: Path, root: Path) -> Sh
         counts=counts,
         headline=headline(counts),
         ledger=[(table, list(group)) for table, group in groupby(lines, lambda c: c.row.table)],
-        tables=load_tables(folder / name / "tables"),
-        figures=load_figures(folder / name / "figures"),
-        costs=load_costs(folder / name),
+        tables=[] if ledger is None else load_tables(folder / name / "tables"),
+        figures=[] if ledger is None else load_figures(folder / name / "figures"),
+        costs=[] if ledger is None else load_costs(folder / name),
     )
 
 
@@ -213,10 +218,16 @@ def main(arguments: Iterable[str] | None = None) -> None:
         description="Write results/<profile>/index.html from the results of all papers."
     )
     parser.add_argument("--profile", default="fast", help="which results (default: fast)")
+    parser.add_argument(
+        "--papers",
+        nargs="+",
+        choices=PAPERS,
+        help="whose results (default: every paper that has a ledger)",
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results")
     parser.add_argument("--root", type=Path, default=Path(), help="the repository")
     options = parser.parse_args(None if arguments is None else list(arguments))
-    print(build(options.profile, options.results, options.root))
+    print(build(options.profile, options.results, options.root, options.papers))
 
 
 if __name__ == "__main__":

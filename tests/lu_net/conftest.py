@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lu_net.workspace import ENVIRONMENT, Forks, Workspace
+from tests.lu_net.workspace import Workspace
+from tests.trainings import ENVIRONMENT, Forks
 
 
 @pytest.fixture(scope="session")

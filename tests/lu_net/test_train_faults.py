@@ -14,27 +14,14 @@ import pytest
 import torch
 
 from common.training import checkpoint
-from tests.lu_net.workspace import EXACT, METHODS, Done, Workspace, content, sentence
+from tests.lu_net.workspace import METHODS, Workspace
+from tests.trainings import DIES, EXACT, Done, content, sentence
 
 # Every test waits for processes that train.
 pytestmark = pytest.mark.slow
 
 EPOCHS = METHODS["lu_net"]["epochs"]
 
-# Kill -9 instead of the n-th call that makes something durable.
-DIES = """
-import os, signal
-left = {n}
-def dying(call):
-    def wrapped(*arguments):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*arguments)
-    return wrapped
-os.fsync, os.replace = dying(os.fsync), dying(os.replace)
-"""
 # The kernel ends the process inside the write that makes a file longer than this.
 TORN = """
 import resource, signal

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.lu_net.workspace import sentence
+from tests.trainings import sentence
 
 # Every test waits for processes that import torch.
 pytestmark = pytest.mark.slow

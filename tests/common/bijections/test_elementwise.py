@@ -29,6 +29,17 @@ def test_the_leaky_softplus_is_the_formula():
     torch.testing.assert_close(logdet, torch.log(0.1 + 0.9 / (1 + torch.exp(-x))))
 
 
+def test_float64_keeps_the_digits_of_the_formula_far_from_zero():
+    x = torch.linspace(-60, 60, 1201, dtype=torch.float64)
+    z, logdet = LeakySoftplus(0.1)(x[:, None])
+    # Without overflow: ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|).
+    exact = 0.1 * x + 0.9 * (x.clamp(min=0) + torch.log1p(torch.exp(-x.abs())))
+    # A few units in the last place.
+    eps = torch.finfo(torch.float64).eps
+    torch.testing.assert_close(z[:, 0], exact, rtol=8 * eps, atol=eps)
+    torch.testing.assert_close(logdet, torch.log(0.1 + 0.9 * torch.sigmoid(x)), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("slope", [0.05, 0.1, 0.5, 0.9])
 def test_newton_reaches_the_rounding_floor_up_to_ten_thousand(dtype, slope):
@@ -57,6 +68,15 @@ def test_an_inverse_of_what_is_not_finite_raises(dtype, bad):
     z = torch.tensor([[0.0, bad], [1.0, 2.0]], dtype=dtype)
     with pytest.raises(NotConverged, match="Newton steps; expected finite input"):
         LeakySoftplus().inverse_and_logdet(z)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_inverse_beyond_the_largest_number_raises(dtype):
+    z = torch.tensor([[1.0, -torch.finfo(dtype).max]], dtype=dtype)
+    with pytest.raises(NotConverged, match="expected finite input"):
+        LeakySoftplus(0.1).inverse_and_logdet(z)
+    z = torch.tensor([[1.0, torch.finfo(dtype).max]], dtype=dtype)
+    torch.testing.assert_close(LeakySoftplus(0.1).inverse(z)[0, 1], z[0, 1])
 
 
 def test_the_forward_map_passes_on_what_is_not_finite():

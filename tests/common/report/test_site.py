@@ -135,6 +135,20 @@ def test_a_paper_without_results_links_to_its_readme_and_later_appears(results: 
     assert len(read_ledger(results / "fast" / "cells.csv")) == 32
 
 
+def test_the_page_shows_the_papers_that_are_named_in_their_fixed_order(results: Path):
+    shutil.copytree(results / "fast" / "lu_net", results / "fast" / "lrs_flow")
+    both = build("fast", results, ROOT, ["lrs_flow", "lu_net"]).read_text(encoding="utf-8")
+    first, second = (both.index(f'class="paper" id="{name}"') for name in ("lu_net", "lrs_flow"))
+    assert first < second
+    # What is not named is not read, whatever state it is in.
+    (results / "fast" / "lrs_flow" / "tables" / "index.json").write_text("[", encoding="utf-8")
+    one = build("fast", results, ROOT, ["lu_net"]).read_text(encoding="utf-8")
+    assert 'class="todo" id="lrs_flow"' in one
+    assert len(read_ledger(results / "fast" / "cells.csv")) == 16
+    with pytest.raises(UserError, match=r"monotone_flow/cells\.csv: no such ledger"):
+        build("fast", results, ROOT, ["lu_net", "monotone_flow"])
+
+
 def test_a_second_run_writes_the_same_bytes(results: Path):
     before = {name: (results / "fast" / name).read_bytes() for name in ("index.html", "cells.csv")}
     build("fast", results, ROOT)

@@ -1,8 +1,8 @@
 """Start trainings as processes of their own, without importing torch anew for each.
 
-`python -m tests.lu_net.forks` reads one JSON request per line and answers each with one line. A
-child goes on as `python -m lu_net.train` does: nothing that a training depends on is imported
-from the repository before, so its fingerprint is that of the command.
+`python -m tests.forks` reads one JSON request per line and answers each with one line. A child goes
+on as `python -m <module>` does: nothing that a training depends on is imported from the repository
+before, so its fingerprint is that of the command.
 """
 
 import json
@@ -38,7 +38,7 @@ os.dup2(os.open(f"{os.getpid()}.err", os.O_WRONLY | os.O_CREAT), 2)
 exec(request["fault"], {})
 sys.argv[1:] = request["arguments"]
 try:
-    runpy.run_module("lu_net.train", run_name="__main__", alter_sys=True)
+    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
     code = 0
 except SystemExit as stop:
     code = int(stop.code or 0)

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from common.bijections.splines.backend import backend_for
+from common.bijections.splines.flat import on_flat
 from common.bijections.splines.knots import MIN_SIZE, bin_of, knots, pick, sizes
 from common.bijections.splines.spline import Spline
 
@@ -57,6 +59,19 @@ class Quadratic(Spline):
                 "use 'corrected'"
             )
         return torch.zeros(self.parameters)
+
+    def _by_kernel(self, v: Tensor, raw: Tensor, inverse: bool) -> tuple[Tensor, Tensor] | None:
+        if backend_for(v) == "eager":
+            return None
+        # Only now: importing it starts the compiler.
+        from common.bijections.splines import quadratic_kernel as kernels
+
+        if self.bins > kernels.MOST_BINS:
+            return None
+        published = self.boundary == "published"
+        box = (self.lower, self.upper)
+        run = kernels.kernel(self.bins, box, self.tails, published, self.logit_scale, inverse)
+        return on_flat(run, v, raw)
 
     def _tables(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return knots in x and in y and densities at the knots, (..., K + 1) each, on [0, 1]."""

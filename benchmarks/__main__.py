@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     from benchmarks import rows
     from benchmarks.comparison import MissingPeer, Options
     from benchmarks.paired import measure
-    from lu_net.train import pick_device
+    from common.training.device import pick_device
 
     torch.set_num_threads(args.threads)
     case = CASES[args.case]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from common.datasets.dataset import Dataset, Split
+from common.datasets.dequantise import dequantise
 from common.training.seeding import generator
 
 # Streams of the seed, so that no two uses share their noise.
@@ -44,15 +45,6 @@ class Items:
         """Return the items at index (K, B) as (K, B, *event), with fresh noise if quantised."""
         models = torch.arange(len(self.x), device=self.x.device).unsqueeze(-1)
         return dequantise(self.x[models, index].to(dtype), self.levels, noise)
-
-
-def dequantise(x: Tensor, levels: int | None, noise: torch.Generator) -> Tensor:
-    """Add noise from U[0, 1) to integer values; continuous data pass unchanged."""
-    if levels is None:
-        return x
-    u = torch.rand(x.shape, generator=noise, device=x.device, dtype=x.dtype)
-    # In float32 the sum with 255 may round up to 256, an event of density 0 under every model.
-    return (x + u).clamp_(max=levels * (1 - torch.finfo(x.dtype).eps))
 
 
 def noise(device: torch.device, seed: int, *counters: int) -> torch.Generator:

@@ -7,14 +7,12 @@ arrays.npz to results/<profile>/lu_net/scores/<dataset>/<method>/.
 """
 
 import argparse
-import io
 import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +28,9 @@ from common.metrics.likelihood import (
     mean_and_se_of_draws,
     realnvp_units,
 )
-from common.training import atomic, config, weights
+from common.metrics.scores import write_scores
+from common.training import config, weights
+from common.training.device import pick_device
 from lu_net.batches import Items, noise
 from lu_net.certify import certify
 from lu_net.config import Train
@@ -38,7 +38,7 @@ from lu_net.generate import generate, grid_density
 from lu_net.latents import FittedGaussian
 from lu_net.model import Bank, builder
 from lu_net.protocol import Evaluate
-from lu_net.train import CURVE, pick_device
+from lu_net.train import CURVE
 
 Parsed = TypeVar("Parsed")
 
@@ -77,7 +77,7 @@ def main() -> None:
         score_vectors(bank, trained, cfg, data, metrics, arrays)
     metrics["certificate"] = certify(bank, trained, cfg, data)
     scores = args.out / args.profile / "lu_net" / "scores" / args.dataset / args.method
-    write(scores, metrics, arrays)
+    write_scores(scores, metrics, arrays)
 
 
 def restore(folder: Path, trained: Train, data: Dataset, device: torch.device) -> Bank:
@@ -120,20 +120,6 @@ def _read(path: Path, parse: Callable[[str], Parsed]) -> Parsed:
         raise UserError(f"{path}: not found; train this model first") from None
     except (ValueError, TypeError, RuntimeError):
         raise UserError(f"{path}: damaged; train this model again") from None
-
-
-def write(folder: Path, metrics: dict[str, Any], arrays: dict[str, Tensor]) -> None:
-    """Write both files, each atomically; equal content gives equal bytes."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be created ({error.strerror})") from None
-    packed = io.BytesIO()
-    plain: dict[str, Any] = {name: array.numpy() for name, array in arrays.items()}
-    np.savez_compressed(packed, **plain)
-    atomic.write_bytes(folder / "arrays.npz", packed.getbuffer())
-    text = json.dumps(finite(metrics), indent=2, sort_keys=True, allow_nan=False) + "\n"
-    atomic.write_bytes(folder / "metrics.json", text.encode())
 
 
 @torch.no_grad()
@@ -262,17 +248,6 @@ def per_class(values: Tensor, sizes: tuple[int, ...]) -> dict[str, Any]:
 def standard_normal(z: Tensor) -> Tensor:
     """Return log N(z; 0, I) in nats: (K, B, D) -> (K, B), float64."""
     return -0.5 * (z.double().square().sum(-1) + z.shape[-1] * math.log(2 * math.pi))
-
-
-def finite(value: Any) -> Any:
-    """Return the metrics with numbers that are not finite as text, which JSON can hold."""
-    if isinstance(value, dict):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "not finite"
-    return value
 
 
 if __name__ == "__main__":

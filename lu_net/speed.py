@@ -23,12 +23,13 @@ from common import datasets
 from common.datasets.dataset import Dataset
 from common.errors import UserError, command
 from common.training import atomic, config
+from common.training.device import pick_device
 from common.training.provenance import device_name, parameter_count
 from lu_net.batches import Items, noise
 from lu_net.config import Model, Train
 from lu_net.model import Stack, builder
 from lu_net.protocol import Speed, Timed
-from lu_net.train import backward, make_optimiser, pick_device
+from lu_net.train import backward, make_optimiser
 
 # The published counts are of this image size; counting needs no data.
 PUBLISHED_SHAPE = (1, 28, 28)

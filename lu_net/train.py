@@ -6,9 +6,7 @@ The same command continues a training that was killed, and only exports one that
 """
 
 import argparse
-import csv
 import dataclasses
-import io
 import math
 from pathlib import Path
 
@@ -17,9 +15,11 @@ from torch import Tensor
 
 from common import datasets
 from common.datasets.dataset import Dataset
-from common.errors import UserError, command
-from common.training import atomic, checkpoint, config, weights
+from common.errors import command
+from common.training import checkpoint, config, weights
 from common.training.batches import EpochBatches
+from common.training.curve import write_curve
+from common.training.device import pick_device
 from common.training.fingerprint import fingerprint
 from common.training.guard import Diverged, Guard
 from common.training.progress import Progress
@@ -154,7 +154,7 @@ def train(run: Run, cfg: Train, build: Builder, data: Dataset, device: torch.dev
         status = "diverged"
 
     weights.write_weights(run.folder / "weights.pt", best.state, {"models": bank.models})
-    write_curve(run.folder / "curve.csv", curve)
+    write_curve(run.folder / "curve.csv", CURVE, curve)
     run.write_json(
         "cost.json",
         {
@@ -263,33 +263,6 @@ def learning_rate(cfg: Optimiser, step: int, steps: int, epoch: int) -> float:
 def nats_per_unit(data: Dataset) -> float:
     """Return what divides nats per item: bits per dimension for images, nats for vectors."""
     return math.log(2) * math.prod(data.shape) if data.levels else 1.0
-
-
-def write_curve(path: Path, rows: list[list[float]]) -> None:
-    """Write the learning curve; numbers in full, so that equal runs give equal bytes."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(CURVE)
-    table.writerows(rows)
-    atomic.write_bytes(path, text.getvalue().encode())
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the named device; `auto` is CUDA where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise UserError(f"--device {name}: expected auto, cpu, cuda or cuda:<number>")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {name}: no CUDA device was found; use --device cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        last = torch.cuda.device_count() - 1
-        raise UserError(f"--device {name}: the last CUDA device is cuda:{last}; use that or cpu")
-    return device
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@ import torch
 from torch import Tensor
 
 from common.datasets.dataset import Dataset, Split
-from lu_net.batches import SELECT_NOISE, TRAIN_NOISE, Items, dequantise, noise
+from common.datasets.dequantise import dequantise
+from lu_net.batches import SELECT_NOISE, TRAIN_NOISE, Items, noise
 
 CPU = torch.device("cpu")
 
@@ -72,26 +73,6 @@ def test_noise_is_a_function_of_seed_stream_and_step():
     assert torch.equal(draw(0, TRAIN_NOISE, 5), draw(0, TRAIN_NOISE, 5))
     for other in ((1, TRAIN_NOISE, 5), (0, SELECT_NOISE, 5), (0, TRAIN_NOISE, 6)):
         assert not torch.equal(draw(0, TRAIN_NOISE, 5), draw(*other))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("levels", [17, 256])
-def test_dequantised_values_stay_below_the_number_of_levels(dtype, levels):
-    # In float32, 255 plus the largest uniform rounds to 256; a million draws meet such noise.
-    brightest = torch.full((1_000_000,), levels - 1, dtype=dtype)
-    x = dequantise(brightest, levels, noise(CPU, 0, TRAIN_NOISE, 0))
-    assert x.dtype == dtype
-    assert x.max() < levels
-    assert x.min() >= levels - 1
-    assert torch.equal(brightest, torch.full_like(brightest, levels - 1))
-
-
-def test_continuous_data_pass_without_noise():
-    x = torch.randn(10, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    data = Dataset("vectors", *[Split(x, torch.zeros(10).long())] * 3, None, 1)
-    items = Items.of(data, data.test, per_class=False, device=CPU)
-    taken = items.take(everything(items), torch.float64, noise(CPU, 0, TRAIN_NOISE, 0))
-    assert torch.equal(taken[0], x)
 
 
 def test_each_model_has_noise_of_its_own():

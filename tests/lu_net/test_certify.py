@@ -1,5 +1,4 @@
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -11,72 +10,13 @@ from common.bijections.registry import randomise
 from common.flows.flow import Flow, StandardNormal
 from common.metrics.certificate import certificate
 from lu_net.batches import Items, noise
-from lu_net.certify import CERTIFY, certify, worst_of
+from lu_net.certify import CERTIFY, certify
 from lu_net.config import Model, Train
 from lu_net.model import Bank, Stack
 from lu_net.protocol import Evaluate
 from tests.lu_net.invented import LEVELS, LU_NET, SIZES, images, model, points
 
 CFG = Evaluate(certified=4, jacobians=2)
-
-
-def one(
-    error: float = 1e-6, integral: Any = 1.0, quadrature: float = 1e-9, items: int = 2
-) -> dict[str, Any]:
-    return {
-        "round_trip": {
-            "float32": {"max": error, "median": error / 10},
-            "float64": {"max": error / 1e8, "median": error / 1e9},
-        },
-        "logdet": {"max_error": error / 1e6, "items": items},
-        "density": {"integral": integral, "error": quadrature},
-    }
-
-
-def test_the_worst_of_one_certificate_is_itself():
-    assert worst_of([one()]) == one()
-
-
-def test_each_error_is_the_largest_and_items_add_up():
-    bad = one(1e-6)
-    bad["round_trip"]["float64"]["max"] = 0.5
-    bad["logdet"]["items"] = 3
-    found = worst_of([one(1e-5), bad, one(1e-7)])
-    assert found["round_trip"]["float32"] == pytest.approx({"max": 1e-5, "median": 1e-6})
-    assert found["round_trip"]["float64"]["max"] == 0.5
-    assert found["logdet"] == {"max_error": pytest.approx(1e-11), "items": 7}
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_an_integral_below_one_is_not_hidden_by_one_above(order: int):
-    found = [one(integral=1.01, quadrature=1e-3), one(integral=0.9), one(integral=1.0)]
-    # The quadrature's error goes with its integral, however small.
-    assert worst_of(found[::order])["density"] == {"integral": 0.9, "error": 1e-9}
-    found[0]["density"]["integral"] = 1.2
-    assert worst_of(found[::order])["density"] == {"integral": 1.2, "error": 1e-3}
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_what_is_not_finite_is_worse_than_any_number(order: int):
-    bad = one(integral="not finite")
-    bad["round_trip"]["float32"]["max"] = bad["logdet"]["max_error"] = "not finite"
-    found = worst_of([bad, one(1e9, integral=1e9)][::order])
-    assert found["round_trip"]["float32"]["max"] == "not finite"
-    assert found["round_trip"]["float32"]["median"] == 1e8
-    assert found["logdet"]["max_error"] == "not finite"
-    assert found["density"]["integral"] == "not finite"
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_a_solver_s_failure_stays(order: int):
-    bad = one()
-    failure = {"error": "LeakySoftplus inverse: residual nan"}
-    bad["round_trip"]["float32"] = bad["logdet"] = bad["density"] = failure
-    found = worst_of([bad, one(integral="not finite"), one()][::order])
-    assert found["round_trip"]["float32"] == failure
-    assert found["round_trip"]["float64"] == one()["round_trip"]["float64"]
-    assert found["logdet"] == failure
-    assert found["density"] == failure
 
 
 def test_models_one_by_one_are_certified_as_their_worst():

@@ -14,7 +14,8 @@ def inverse_accuracy(inverse: dict[str, Any]) -> list[Table]:
         {
             "setting": row["setting"],
             "spline": SPLINES[row["spline"]],
-            **{key: row[key] for key in ("mean", "p999", "max", "not_finite", "outside")},
+            **{key: row[key] for key in ("mean", "floor", "p999", "max", "not_finite", "outside")},
+            "over_floor": row["mean"] / row["floor"],
         }
         for row in inverse["accuracy"]
     ]
@@ -26,11 +27,15 @@ def inverse_accuracy(inverse: dict[str, Any]) -> list[Table]:
             "Error of the inverse in float32",
             "Round trip x to y and back of random splines on [-3, 3]: mean, 99.9 % quantile and "
             "maximum of |x' - x| over finite values; values that are not finite, and values that "
-            "left the box. Logits are N(0, 1), times the factors in the setting.",
+            "left the box. Logits are N(0, 1), times the factors in the setting. The floor is the "
+            "mean error that rounding y to float32 alone causes, a quarter of the spacing of floats "
+            "over the slope: a property of the map. Mean over floor is one of the algorithm.",
             [
                 Column("setting", "setting"),
                 Column("spline", "spline"),
                 Column("mean", "mean", "number", digits=2),
+                Column("floor", "floor of the mean", "number", digits=2),
+                Column("over_floor", "mean over floor", "number", digits=2),
                 Column("p999", "99.9 %", "number", digits=2),
                 Column("max", "max", "number", digits=2),
                 Column("not_finite", "not finite", "integer"),

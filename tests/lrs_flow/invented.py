@@ -196,6 +196,7 @@ class Lab:
                 "spline": spline,
                 **{key: size * error for key, error in (("mean", 1e-6), ("p999", 1e-4))},
                 "max": 4e-3 * size,
+                "floor": 2e-6 * extreme,
                 "not_finite": bad if spline == "lrs" else 0,
                 "outside": 0,
             }

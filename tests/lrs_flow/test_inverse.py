@@ -37,6 +37,8 @@ def test_errors_are_summarised_over_the_values_that_came_back():
     found = round_trip_errors(Off(errors), x, torch.zeros(5, 1))
     assert found["mean"] == pytest.approx(0.25)
     assert found["max"] == 0.5
+    # The slope is one; floats are 2^-22 apart near 3, 2^-23 at 1, and nowhere near 0.
+    assert found["floor"] == pytest.approx((2 * 2**-22 + 2 * 2**-23) / 5 / 4)
     # Of 0, 0.25 and 0.5 the quantile lies at 0.998 of the last step.
     assert found["p999"] == pytest.approx(0.25 + 0.25 * 0.998)
     assert found["not_finite"] == 2

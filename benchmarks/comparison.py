@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.limits import Limit
+from benchmarks.limits import Limit, Traffic
 from common.errors import UserError
 
 
@@ -49,7 +49,7 @@ class Comparison:
     peer: str
     run_ours: Callable[[], object]
     run_peer: Callable[[], object]
-    limit: Limit
+    limit: Limit | Traffic
     packages: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
 

@@ -46,6 +46,8 @@ class Limit:
         repeat: how often a call runs the products.
     """
 
+    name = "matrix products"
+
     def __init__(
         self,
         products: Sequence[Product],
@@ -70,6 +72,37 @@ class Limit:
     def gflops(self, measured: float) -> float:
         """Return the rate in 1e9 operations per second, given how long a call took."""
         return self._measured / measured / 1e9
+
+    def rate(self, measured: float) -> dict[str, float]:
+        """Return the rate as a field of a row."""
+        return {"limit_gflops": self.gflops(measured)}
+
+
+class Traffic:
+    """Bound work that computes little by the memory it must read and write, at a copy's rate.
+
+    Args:
+        moved: bytes read plus bytes written, each number counted once.
+        device: where.
+    """
+
+    name = "memory traffic"
+
+    def __init__(self, moved: int, device: torch.device) -> None:
+        self.moved = moved
+        self._source = torch.zeros(moved // 2, dtype=torch.uint8, device=device)
+        self._target = torch.empty_like(self._source)
+
+    def __call__(self) -> None:
+        self._target.copy_(self._source)
+
+    def seconds(self, measured: float) -> float:
+        """Return the limit of the work, given how long a call took."""
+        return measured
+
+    def rate(self, measured: float) -> dict[str, float]:
+        """Return the rate as a field of a row, in 1e9 bytes per second."""
+        return {"limit_gbytes_per_s": self.moved / measured / 1e9}
 
 
 def _operands(product: Product, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

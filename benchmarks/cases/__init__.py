@@ -34,5 +34,9 @@ CASES = {
         Case("lu_sampling", "LU-Net, sampling 100 images: against the published algorithm", 11),
         Case("lu_layer", "LU layer, forward+backward and inverse: against nflows and masks", 31),
         Case("lu_train_step", "LU-Net, a training step: against the published algorithm", 11),
+        Case("spline_forward", "splines, value and log slope: against five libraries", 11),
+        Case("spline_forward_backward", "splines, with all gradients: against five libraries", 11),
+        Case("spline_inverse", "splines, inverse and its log slope: against five libraries", 11),
+        Case("power_step", "spline flow of POWER, a training step: against three libraries", 11),
     )
 }

@@ -28,8 +28,8 @@ def inverse_accuracy(inverse: dict[str, Any]) -> list[Table]:
             "Round trip x to y and back of random splines on [-3, 3]: mean, 99.9 % quantile and "
             "maximum of |x' - x| over finite values; values that are not finite, and values that "
             "left the box. Logits are N(0, 1), times the factors in the setting. The floor is the "
-            "mean error that rounding y to float32 alone causes, a quarter of the spacing of floats "
-            "over the slope: a property of the map. Mean over floor is one of the algorithm.",
+            "mean error that rounding y to float32 alone causes, a quarter of the spacing of "
+            "floats over the slope: a property of the map. Mean over floor is one of the algorithm.",
             [
                 Column("setting", "setting"),
                 Column("spline", "spline"),

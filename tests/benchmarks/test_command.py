@@ -26,6 +26,10 @@ FIELDS = {
     "rounds": int,
     "versions": dict,
 }
+SPLINE_PEERS = (
+    *("nflows eager", "nflows compiled", "zuko eager", "zuko compiled"),
+    *("normflows eager", "pyro eager", "torchflows eager", "ours eager"),
+)
 PEERS = {
     "lu_sampling": ["published algorithm"],
     "lu_layer": [
@@ -33,6 +37,18 @@ PEERS = {
         *("nflows", "masked weights", "published algorithm"),
     ],
     "lu_train_step": ["published algorithm, one model after the other", "published algorithm"],
+    "power_step": 2 * ["nflows eager", "normflows eager", "zuko eager"],
+    **{f"spline_{what}": list(SPLINE_PEERS) for what in ("forward", "forward_backward", "inverse")},
+}
+LU = ("lu_sampling", "lu_layer", "lu_train_step")
+# What a case compares with; without these packages it is not run here.
+NEEDS = {
+    "lu_layer": ("nflows.transforms.lu",),
+    "power_step": ("nflows", "normflows", "zuko"),
+    **dict.fromkeys(
+        ("spline_forward", "spline_forward_backward", "spline_inverse"),
+        ("nflows", "normflows", "zuko", "pyro", "torchflows"),
+    ),
 }
 
 
@@ -57,10 +73,15 @@ def test_the_list_names_every_case_with_a_line_each():
     assert all(len(line.split()) > 3 for line in lines)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    # The spline cases trace their peers, and import five libraries.
+    [pytest.param(c, marks=pytest.mark.slow) if c not in LU else c for c in CASES],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside the peers
 def test_a_case_prints_one_full_json_line_per_comparison(case, capsys):
-    if case == "lu_layer":
-        pytest.importorskip("nflows.transforms.lu")
+    for module in NEEDS.get(case, ()):
+        pytest.importorskip(module)
     rows, err = run(capsys, case, "--quick", "--rounds", "3")
     assert err == ""
     assert [row["peer"] for row in rows] == PEERS[case]

@@ -61,7 +61,8 @@ def main() -> None:
     folds = load_folds(args.dataset, args.raw, cfg.models, cfg.seed)
     bank = make_bank(cfg, folds)
     resolved = {"dataset": args.dataset, **dataclasses.asdict(cfg)}
-    del resolved["stop"]  # where it pauses changes nothing of what it does until there
+    # Where it pauses and how that is called changes nothing of what it does until there.
+    del resolved["stop"], resolved["model"]["scaled_down"]
     digests = "".join(fold.digest for fold in folds)
     name = f"lrs_flow-{args.profile}-{args.dataset}-{args.method}"
     with open_run(args.runs, fingerprint(resolved, digests), resolved, name) as run:

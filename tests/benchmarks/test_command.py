@@ -78,7 +78,7 @@ def test_the_list_names_every_case_with_a_line_each():
     # The spline cases trace their peers, and import five libraries.
     [pytest.param(c, marks=pytest.mark.slow) if c not in LU else c for c in CASES],
 )
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside the peers
+@pytest.mark.filterwarnings("ignore")  # inside the peers, and where torch traces them
 def test_a_case_prints_one_full_json_line_per_comparison(case, capsys):
     for module in NEEDS.get(case, ()):
         pytest.importorskip(module)

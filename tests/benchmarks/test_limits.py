@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from benchmarks.limits import Limit, Product, copy_bytes_per_second
+from benchmarks.limits import Limit, Product, Traffic, copy_bytes_per_second
 from benchmarks.lu_products import inverse_flops, training_products
 
 CPU = torch.device("cpu")
@@ -36,3 +36,11 @@ def test_a_limit_scales_the_measured_time_by_the_operations():
 
 def test_a_copy_has_a_rate():
     assert copy_bytes_per_second(CPU, size=2**16, rounds=2) > 0
+
+
+def test_traffic_is_bounded_by_a_copy_of_as_many_bytes():
+    limit = Traffic(1000, CPU)
+    limit()
+    assert limit._source.nbytes + limit._target.nbytes == 1000
+    assert limit.seconds(4.0) == 4.0
+    assert limit.rate(1e-6) == {"limit_gbytes_per_s": pytest.approx(1.0)}

@@ -45,23 +45,19 @@ class _Fused(torch.autograd.Function):
         ctx: Any, inputs: tuple[Tensor, Tensor, Plan], output: tuple[Tensor, Tensor, Tensor]
     ) -> None:
         v, rows, ctx.plan = inputs
-        image, log_slope, k = output
-        ctx.mark_non_differentiable(k)
-        # The inverse is differentiated through the forward map, whose argument is its result.
-        ctx.save_for_backward(v, image if ctx.plan.inverse else v, log_slope, rows, k)
+        ctx.mark_non_differentiable(output[2])
+        ctx.save_for_backward(v, rows, output[2])
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, grad: Tensor, grad_log: Tensor, _: Tensor
     ) -> tuple[Tensor, Tensor, None]:
-        v, x, log_slope, rows, k = ctx.saved_tensors
-        grad_v, grad_rows = torch.empty_like(x), torch.empty_like(rows)
-        grid, constants = _launch(ctx.plan, x.numel())
+        v, rows, k = ctx.saved_tensors
+        grad_v, grad_rows = torch.empty_like(v), torch.empty_like(rows)
+        grid, constants = _launch(ctx.plan, v.numel())
         grad, grad_log = grad.contiguous(), grad_log.contiguous()
-        _backward[grid](
-            v, x, log_slope, rows, k, grad, grad_log, grad_v, grad_rows, v.numel(), **constants
-        )
+        _backward[grid](v, rows, k, grad, grad_log, grad_v, grad_rows, v.numel(), **constants)
         return grad_v, grad_rows, None
 
 
@@ -246,6 +242,46 @@ def _pull_back(x, x0, x1, y0, y1, middle, d0, d1, grad, grad_log):
 
 
 @triton.jit
+def _pull_back_inverse(y, x0, x1, y0, y1, middle, d0, d1, grad, grad_log):
+    """Return the same for `linear_rational.inverse_in_bin`, in the same order.
+
+    Not by the implicit function theorem: its terms cancel where the log slope changes fast.
+    """
+    width, height = x1 - x0, y1 - y0
+    s = height / width
+    g = tl.sqrt(d0 * d1)
+    left = (y - y0) * (middle * d0 + (1 - middle) * g) <= height * middle * d0
+    sign = tl.where(left, 1.0, -1.0)
+    length = tl.where(left, middle, 1 - middle)
+    d = tl.where(left, d0, d1)
+    m = length * d + (1 - length) * g
+    share = tl.where(left, y - y0, y1 - y) / height
+    r = tl.maximum(share, 0.0)
+    denominator = s * r + m * tl.maximum(length * d / m - r, 0.0)  # (s - m) r + length d
+    full = width * length * s / denominator  # run = full * r
+    of_run = sign * grad
+    through = of_run * full * r
+    of_denominator = -(through + 2 * grad_log) / denominator
+    of_r = of_run * full + of_denominator * (s - m)
+    of_s = through / s + of_denominator * r
+    of_m = -of_denominator * r
+    of_share = tl.where(share >= 0, of_r, 0.0)
+    of_d = grad_log / d + of_denominator * length + of_m * length
+    of_length = (through + 2 * grad_log) / length + of_denominator * d + of_m * (d - g)
+    of_g = of_m * (1 - length)
+    of_height = of_s / width - of_share * share / height
+    of_width = (through - of_s * s) / width
+    of_distance = of_share / height
+    of_x0 = -of_width + tl.where(left, grad, 0.0)
+    of_x1 = of_width + tl.where(left, 0.0, grad)
+    of_y0 = -of_height - tl.where(left, of_distance, 0.0)
+    of_y1 = of_height + tl.where(left, 0.0, of_distance)
+    of_d0 = of_g * g / (2 * d0) + tl.where(left, of_d, 0.0)
+    of_d1 = of_g * g / (2 * d1) + tl.where(left, 0.0, of_d)
+    return sign * of_distance, of_x0, of_x1, of_y0, of_y1, sign * of_length, of_d0, of_d1
+
+
+@triton.jit
 def _store_softmax(
     out, first, column, inside, N, k, j, e, total, before, own, of_low, of_high,
     LOWER: tl.constexpr, UPPER: tl.constexpr, SCALE: tl.constexpr, K: tl.constexpr,
@@ -263,18 +299,17 @@ def _store_softmax(
 
 @triton.jit
 def _backward(
-    v_in, x_in, log_in, rows, k_in, grad_in, grad_log_in, grad_v_out, grad_rows_out, N,
+    v_in, rows, k_in, grad_in, grad_log_in, grad_v_out, grad_rows_out, N,
     LOWER: tl.constexpr, UPPER: tl.constexpr, SCALE: tl.constexpr, K: tl.constexpr,
     PADDED: tl.constexpr, TAILS: tl.constexpr, INVERSE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     column = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = column < N
     given = tl.load(v_in + column, mask=inside, other=0.0)
-    x = tl.load(x_in + column, mask=inside, other=0.0)
     k = tl.load(k_in + column, mask=inside, other=0)
     grad = tl.load(grad_in + column, mask=inside, other=0.0)
     grad_log = tl.load(grad_log_in + column, mask=inside, other=0.0)
-    x = tl.minimum(tl.maximum(x, LOWER), UPPER)
+    v = tl.minimum(tl.maximum(given, LOWER), UPPER)
     within = (given >= LOWER) & (given <= UPPER)
     if TAILS:  # without, the slope at the nearest end still counts
         g, g_log = tl.where(within, grad, 0.0), tl.where(within, grad_log, 0.0)
@@ -292,21 +327,12 @@ def _backward(
     middle, d0, d1 = 0.025 + 0.95 * sigmoid, _slope(first), _slope(second)
 
     if INVERSE:
-        # With y = F(x) and L = log F'(x): dx = (dy - F_raw draw) / F', and the result's log slope
-        # is -L, so the gradient of y is a = (g - g_log L_x) / F' and that of raw is that of the
-        # forward map with gradients -a and -g_log.
-        zero = tl.zeros_like(g)
-        bend, _0, _1, _2, _3, _4, _5, _6 = _pull_back(
-            x, x0, x1, y0, y1, middle, d0, d1, zero, zero + 1
-        )
-        log_slope = tl.load(log_in + column, mask=inside, other=0.0)
-        of_v = (g - g_log * bend) * tl.exp(log_slope)
-        _of_x, of_x0, of_x1, of_y0, of_y1, of_middle, of_d0, of_d1 = _pull_back(
-            x, x0, x1, y0, y1, middle, d0, d1, -of_v, -g_log
+        of_v, of_x0, of_x1, of_y0, of_y1, of_middle, of_d0, of_d1 = _pull_back_inverse(
+            v, x0, x1, y0, y1, middle, d0, d1, g, g_log
         )
     else:
         of_v, of_x0, of_x1, of_y0, of_y1, of_middle, of_d0, of_d1 = _pull_back(
-            x, x0, x1, y0, y1, middle, d0, d1, g, g_log
+            v, x0, x1, y0, y1, middle, d0, d1, g, g_log
         )
     of_v = tl.where(within, of_v, grad if TAILS else 0.0)
     tl.store(grad_v_out + column, of_v, mask=inside)

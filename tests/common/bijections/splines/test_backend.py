@@ -105,8 +105,8 @@ def test_compiled_kernels_equal_the_eager_path(make, bins, tails, direction):
     eager, exact = run(torch.float32), run(torch.float64)
     for a, b, c in zip(ours, eager, exact, strict=True):
         assert a.shape == b.shape
-        # As close to float64 as the eager path in float32 is, up to a small factor: near a knot
-        # either may fall on the other side.
-        own, its = (a - c).abs(), (b - c).abs()
-        assert own.mean() <= 3 * its.mean() + 1e-6
-        assert own.flatten().quantile(0.99) <= 3 * its.flatten().quantile(0.99) + 1e-5
+        # As close to float64 as the eager path in float32 is, up to a small factor. Quantiles: next
+        # to a knot or a middle point either may take the other side.
+        own, its = (a - c).abs().flatten(), (b - c).abs().flatten()
+        for share, least in ((0.5, 1e-6), (0.99, 1e-5)):
+            assert own.quantile(share) <= 3 * its.quantile(share) + least

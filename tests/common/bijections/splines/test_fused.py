@@ -18,11 +18,12 @@ from common.bijections.splines import LinearRational, fused
 from common.bijections.splines.plan import Plan
 from tests.common.bijections.splines.kinds import draw
 
+torch.manual_seed(0)
 for bins, tails in ((8, True), (5, False), (20, True)):
     spline = LinearRational(bins=bins, tails=tails, logit_scale=0.7)
-    x, raw = draw(spline, 300, dtype=torch.float32)
+    x, raw = draw(spline, 1000, dtype=torch.float32)
     x = x if tails else 1.2 * x - 0.1
-    g, g_log = torch.randn(300), torch.randn(300)
+    g, g_log = torch.randn(1000), torch.randn(1000)
     for inverse in (False, True):
         ends = (spline.lower, spline.upper)
         plan = Plan(bins, *ends, tails, 0.7, True, inverse, spline.inside[inverse])
@@ -35,11 +36,12 @@ for bins, tails in ((8, True), (5, False), (20, True)):
             eager = (*eager, *torch.autograd.grad(eager, (c, d), (g.to(dtype), g_log.to(dtype))))
             exact, low = (eager, low) if dtype == torch.float64 else (None, eager)
         for name, mine, its, true in zip(("image", "log", "grad", "raw"), ours, low, exact):
-            off = (mine - true).abs().flatten()
-            theirs = (its - true).abs().flatten()
-            assert off.mean() <= 3 * theirs.mean() + 1e-6, (bins, tails, inverse, name)
-            limit = 3 * theirs.quantile(0.99) + 1e-5
-            assert off.quantile(0.99) <= limit, (bins, tails, inverse, name)
+            off, its = (mine - true).abs().flatten(), (its - true).abs().flatten()
+            # Quantiles: next to a knot or a middle point either may take the other side.
+            for share, least in ((0.5, 1e-6), (0.99, 1e-5)):
+                limit = 3 * its.quantile(share) + least
+                assert off.quantile(share) <= limit, (bins, tails, inverse, name)
+            assert mine.isfinite().all()
 """
 
 COMPILE = """

@@ -29,7 +29,7 @@ def inverse_accuracy(inverse: dict[str, Any]) -> list[Table]:
             "maximum of |x' - x| over finite values; values that are not finite, and values that "
             "left the box. Logits are N(0, 1), times the factors in the setting. The floor is the "
             "mean error that rounding y to float32 alone causes, a quarter of the spacing of "
-            "floats over the slope: a property of the map. Mean over floor is one of the algorithm.",
+            "floats over the slope: a property of the map. Mean over floor is the algorithm's.",
             [
                 Column("setting", "setting"),
                 Column("spline", "spline"),

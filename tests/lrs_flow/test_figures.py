@@ -8,7 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from common.report.cells import load_paper
-from lrs_flow.report import draw_curves, draw_images, draw_inverse, draw_plane, draw_sets, figures
+from lrs_flow import figures
+from lrs_flow.report import draw_curves, draw_images, draw_inverse, draw_plane, draw_sets
 from lrs_flow.report.paired import differences
 from lrs_flow.report.results import Results, of_set, read_inverse, read_results
 from lrs_flow.tables import PAPER

@@ -139,6 +139,9 @@ class _LUProduct(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, packed: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         strips = _strips(packed.shape[-1], packed.device)
+        if len(strips) == 1:
+            h = x @ packed.triu().mT
+            return _plus(h + bias.unsqueeze(-2), h, packed.tril(-1).mT), h
         upper = []
         for a, b in strips:
             out = x[..., a:b] @ packed[..., a:b, a:b].triu().mT
@@ -166,6 +169,16 @@ class _LUProduct(torch.autograd.Function):
             grad = torch.zeros_like(h)
         features = packed.shape[-1]
         strips = _strips(features, packed.device)
+        if len(strips) == 1:
+            grad_h = _plus(grad, grad, packed.tril(-1))
+            if grad_second is not None:
+                grad_h = grad_h + grad_second
+            grad_x = grad_h @ packed.triu() if ctx.needs_input_grad[0] else None
+            if ctx.needs_input_grad[1]:
+                grad_packed = (grad.mT @ h).tril_(-1).add_((grad_h.mT @ x).triu_())
+            else:
+                grad_packed = None
+            return grad_x, grad_packed, grad.sum(-2)
         through_lower = []
         for a, b in strips:
             out = _plus(grad[..., a:b], grad[..., a:b], packed[..., a:b, a:b].tril(-1))

@@ -1,8 +1,12 @@
 """Residual networks on vectors that condition couplings and autoregressive layers."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from common.bijections.residual_product import residual_product
 
 
 class StackedLinear(nn.Module):
@@ -31,6 +35,10 @@ class StackedLinear(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
         self.start(inputs**-0.5)
 
+    def effective_weight(self) -> Tensor:
+        """Return the weights that count, (*models, outputs, inputs)."""
+        return self.weight if self.mask is None else self.weight * self.mask
+
     def start(self, bound: float) -> None:
         """Draw all numbers uniformly from +-bound."""
         nn.init.uniform_(self.weight, -bound, bound)
@@ -38,7 +46,7 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (*models, B, outputs)."""
-        weight = self.weight if self.mask is None else self.weight * self.mask
+        weight = self.effective_weight()
         if not self.models:
             return F.linear(x, weight, self.bias)
         if x.dim() == 3:
@@ -50,7 +58,7 @@ class StackedLinear(nn.Module):
 
         One output of all items is contiguous then, which is how splines read their parameters.
         """
-        weight = self.weight if self.mask is None else self.weight * self.mask
+        weight = self.effective_weight()
         rows = x if self.models else x.reshape(-1, x.shape[-1])
         if rows.dim() == 2:
             out = torch.addmm(self.bias.unsqueeze(-1), weight, rows.mT)
@@ -135,6 +143,12 @@ class ResidualBlock(nn.Module):
         self.second.start(1e-3)
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def plain(self) -> bool:
+        """Say whether there is nothing but affine layers and ReLU at present."""
+        dropping = self.training and self.dropout.p > 0
+        return not dropping and isinstance(self.norms[0], nn.Identity)
+
     def forward(self, h: Tensor) -> Tensor:
         """Return the block's output, (*models, B, hidden)."""
         inner = self.first(F.relu(self.norms[0](h)))
@@ -179,10 +193,7 @@ class ResidualNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (*models, B, outputs)."""
-        h = self.first(x)
-        for block in self.blocks:
-            h = block(h)
-        return self.last.feature_major(h)
+        return _run(self.first, self.blocks, self.last, x)
 
 
 class ResMADE(nn.Module):
@@ -241,7 +252,29 @@ class ResMADE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (*models, B, P * D)."""
-        h = self.first(x)
-        for block in self.blocks:
+        return _run(self.first, self.blocks, self.last, x)
+
+
+def _run(first: StackedLinear, blocks: nn.ModuleList, last: StackedLinear, x: Tensor) -> Tensor:
+    """Return the outputs, by one step where nothing stands between the affine layers."""
+    parts = [cast(ResidualBlock, block) for block in blocks]
+    if len(first.models) > 1 or not all(block.plain for block in parts) or not plain_autograd():
+        h = first(x)
+        for block in parts:
             h = block(h)
-        return self.last.feature_major(h)
+        return last.feature_major(h)
+    layers = [first, *(layer for block in parts for layer in (block.first, block.second)), last]
+    pairs: list[tuple[Tensor, Tensor]] = [(part.effective_weight(), part.bias) for part in layers]
+    if first.models:
+        rows = x.flatten(1, -2)
+    else:
+        rows = x.reshape(1, -1, x.shape[-1])
+        pairs = [(weight.unsqueeze(0), bias.unsqueeze(0)) for weight, bias in pairs]
+    out = residual_product(rows, pairs)
+    out = out if first.models else out.squeeze(0)
+    return out.unflatten(-2, x.shape[len(first.models) : -1])
+
+
+def plain_autograd() -> bool:
+    """Say whether gradients are the ordinary ones: functorch does not look into our function."""
+    return not torch._C._are_functorch_transforms_active()

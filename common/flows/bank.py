@@ -115,15 +115,24 @@ class Stack(Bank):
         self.flow.load_state_dict({**tensors, **fixed})
 
     def gradient_norms(self) -> Tensor:
-        gradients = [p.grad for p in self.flow.parameters() if p.grad is not None]
+        gradients = self._gradients()
+        if self.models == 1:  # one call for all parameters
+            return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))).unsqueeze(
+                0
+            )
         norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
         return torch.linalg.vector_norm(torch.stack(norms), dim=0)
 
     def clip(self, largest: float) -> None:
         factor = (largest / (self.gradient_norms() + 1e-6)).clamp(max=1)
-        for parameter in self.flow.parameters():
-            if parameter.grad is not None:
-                parameter.grad.mul_(factor.view(-1, *[1] * (parameter.dim() - 1)))
+        if self.models == 1:
+            torch._foreach_mul_(self._gradients(), factor.squeeze(0))
+            return
+        for gradient in self._gradients():
+            gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.flow.parameters() if p.grad is not None]
 
 
 def _norm(gradients: list[Tensor]) -> Tensor:

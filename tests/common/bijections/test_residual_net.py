@@ -218,3 +218,27 @@ def test_the_parameter_index_comes_first():
     # Only feature 2 sees feature 1; its P numbers lie D apart.
     expected = torch.tensor([False, False, True]).repeat(P).expand(2, -1)
     assert torch.equal(moved != 0, expected)
+
+
+@pytest.mark.parametrize("models", [(), (3,)])
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+def test_the_single_step_gives_the_values_and_gradients_of_layer_by_layer(models, blocks):
+    torch.manual_seed(0)
+    net = ResidualNet(5, 7, 8, blocks, models=models).double()
+    for block in net.blocks:
+        block.second.start(0.5)  # near zero at the start, where nothing would be seen
+    x = torch.randn(*models, 6, 5, dtype=torch.float64, requires_grad=True)
+    cotangent = torch.randn(*models, 6, 7, dtype=torch.float64)
+
+    def layer_by_layer():
+        h = net.first(x)
+        for block in net.blocks:
+            h = block(h)
+        return net.last(h)
+
+    tensors = (x, *net.parameters())
+    found = torch.autograd.grad((net(x) * cotangent).sum(), tensors)
+    expected = torch.autograd.grad((layer_by_layer() * cotangent).sum(), tensors)
+    torch.testing.assert_close(net(x), layer_by_layer())
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)

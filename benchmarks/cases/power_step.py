@@ -11,6 +11,7 @@ from benchmarks.comparison import Builder, Comparison, Options
 from benchmarks.limits import Limit, Product
 from benchmarks.spline_peers import found as imported
 from common.bijections.splines.backend import use_backend
+from common.training.capture import Captured
 from lrs_flow.config import Model
 from lrs_flow.model import build
 from lrs_flow.train import backward
@@ -24,11 +25,50 @@ def comparisons(options: Options) -> list[Builder]:
     """Compare both our splines with every peer's rational-quadratic flow, float32."""
     kinds = {"lrs": "linear rational", "rq": "rational quadratic"}
     peers = {"nflows eager": _nflows, "normflows eager": _normflows, "zuko eager": _zuko}
-    return [
+    builders: list[Builder] = [
         partial(_step, options, kind, words, name, peer)
         for kind, words in kinds.items()
         for name, peer in peers.items()
     ]
+    if options.device.type == "cuda":  # not run on a GPU yet
+        builders.append(partial(_captured, options))
+    return builders
+
+
+def _captured(options: Options) -> Comparison:
+    """Compare our step, recorded as a CUDA graph, with the same step called eagerly."""
+    device = options.device
+    rows, steps, hidden = (16, 2, 8) if options.quick else (512, 10, 256)
+    cfg = Model(kind="lrs", steps=steps, hidden=hidden, blocks=2, bins=BINS, bound=BOUND)
+    x = torch.randn(1, rows, FEATURES, device=device)
+    weight = torch.ones(1, rows, device=device)
+    sides = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        bank = build(cfg, (FEATURES,), None, 1, 0).to(device)
+        rate = torch.tensor(5e-4, device=device)
+        optimiser = torch.optim.AdamW(bank.parameters(), lr=rate, fused=True, capturable=True)
+
+        def step(x: Tensor, weight: Tensor, bank: Any = bank, optimiser: Any = optimiser) -> Tensor:
+            optimiser.zero_grad(set_to_none=True)
+            with use_backend("auto"):
+                losses = backward(bank, x, weight)
+            bank.clip(CLIP)
+            optimiser.step()
+            return losses
+
+        sides.append((step, bank, optimiser))
+    step, bank, optimiser = sides[0]
+    recorded = Captured(step, (x, weight), bank, optimiser, device)
+    return Comparison(
+        what="training step, linear rational, recorded",
+        ours="lrs_flow, CUDA graph",
+        peer="ours eager",
+        run_ours=partial(recorded, x, weight),
+        run_peer=partial(sides[1][0], x, weight),
+        limit=Limit(_products(cfg, rows), device),
+        facts={"batch": rows, "flow_steps": steps, "hidden": hidden},
+    )
 
 
 def _step(

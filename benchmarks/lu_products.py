@@ -22,7 +22,7 @@ def training_products(
         to_input: whether the input needs a gradient.
     """
     products = []
-    for a, b in lu._strips(features, device):
+    for a, b in lu.strips(features, device):
         width = b - a
         products += [
             Product(batch, rows, features - a, width, "nt"),  # h = x U^T

@@ -34,6 +34,7 @@ class Model:
         bins: K, of a spline.
         bound: B, a spline acts on [-B, B] and leaves the rest alone.
         tails: False for splines on [0, 1] without tails, and a uniform base.
+        start: `published`, from random outputs of the conditioners, or `identity`.
         linear: put a permutation and an LU layer ahead of each step and after the last.
         unconditional: map the kept half of a coupling by splines with free parameters.
         boundary: quadratic splines: `corrected`, or `published`, whose slope at +-B is not 1.
@@ -55,6 +56,7 @@ class Model:
     bins: Annotated[int, Field(ge=2, le=500)] = 8
     bound: PositiveFloat = 3.0
     tails: bool = True
+    start: Literal["published", "identity"] = "published"
     linear: bool = True
     unconditional: bool = True
     boundary: Literal["corrected", "published"] = "corrected"

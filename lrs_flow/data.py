@@ -4,19 +4,10 @@ from pathlib import Path
 
 from common import datasets
 from common.datasets.dataset import Dataset
+from common.datasets.uci import TABLES
 from common.errors import UserError
 
 FOLDS = 10
-# Sets without a published split: ten folds, one model for each.
-CROSS_VALIDATED = (
-    "red-wine",
-    "white-wine",
-    "parkinsons",
-    "ionosphere",
-    "boston-housing",
-    "wine",
-    "breast-cancer",
-)
 
 
 def load_folds(name: str, raw: Path, models: int, seed: int) -> list[Dataset]:
@@ -25,7 +16,7 @@ def load_folds(name: str, raw: Path, models: int, seed: int) -> list[Dataset]:
     Raises:
         UserError: the set cannot be read, or `models` is not its number of folds.
     """
-    if name not in CROSS_VALIDATED:
+    if name not in TABLES:  # those without a published split
         return [datasets.load(name, raw, seed=seed)]
     from common.datasets.tabular import load_fold
 

@@ -30,6 +30,7 @@ def build_image(cfg: Model, shape: tuple[int, ...], levels: int, seed: int, mode
         dropout=cfg.dropout,
         batch_norm=cfg.batch_norm,
         multi_scale=cfg.multi_scale,
+        identity_start=cfg.start == "identity",
         values=levels,
         generator=generator(seed, START, model),
     )

@@ -16,6 +16,7 @@ from common.bijections.transformer import SigmoidAffine, Transformer
 from common.errors import UserError
 from common.flows.bank import Bank, Stack
 from common.flows.flow import Flow, StandardNormal
+from common.metrics import gaussian
 from common.training.seeding import permutation
 from lrs_flow.config import Model
 
@@ -87,6 +88,8 @@ def layer(cfg: Model, features: int, models: int, step: int) -> Bijection:
             batch_norm=cfg.batch_norm,
             models=(models,),
         )
+        if cfg.start == "identity":
+            made.give_constant(mapped.identity().repeat_interleave(features))
         return Autoregressive(made, mapped, features)
     changed = torch.arange(features) % 2 == step % 2
     mapped = transformer(cfg, logit_scale=cfg.hidden**-0.5)
@@ -101,13 +104,19 @@ def layer(cfg: Model, features: int, models: int, step: int) -> Bijection:
         models=(models,),
     )
     free = cfg.unconditional and cfg.kind != "affine"
-    return Coupling(
+    coupling = Coupling(
         changed,
         net,
         mapped,
         unconditional=transformer(cfg, logit_scale=1.0) if free else None,
         models=(models,),
     )
+    if cfg.start == "identity":
+        net.give_constant(mapped.identity().repeat_interleave(count))
+        if coupling.unconditional is not None:
+            with torch.no_grad():
+                coupling.raw.copy_(coupling.unconditional.identity().expand_as(coupling.raw))
+    return coupling
 
 
 def spline_backend(cfg: Model, compiled: bool) -> AbstractContextManager[object]:
@@ -166,20 +175,15 @@ def fit_gaussian(bank: Bank, x: Tensor, weights: Tensor) -> None:
     """
     flow = cast(Stack, bank).flow
     lu = cast(LULinear, flow.bijection)
-    x, weights = x.double(), weights.double()
-    total = weights.sum(-1)
-    mean = torch.einsum("kn,knd->kd", weights, x.expand(len(weights), -1, -1)) / total[:, None]
-    for k in range(len(weights)):
-        centred = (x[min(k, len(x) - 1)] - mean[k]) * weights[k].sqrt()[:, None]
-        root = torch.linalg.cholesky(centred.mT @ centred / total[k])
+    for k, own in enumerate(weights):
+        mean, root = gaussian.fit(x[min(k, len(x) - 1)][own > 0])
         # z = C^-1 (x - mean) with lower C^-1 = L diag(u): one LU layer holds it.
-        inverse = torch.linalg.solve_triangular(
-            root, torch.eye(len(root), dtype=root.dtype, device=root.device), upper=False
-        )
+        eye = torch.eye(len(root), dtype=root.dtype, device=root.device)
+        inverse = torch.linalg.solve_triangular(root, eye, upper=False)
         u = inverse.diagonal()
         packed = inverse / u + torch.diag(u - 1)
         lu.packed[k] = packed.to(lu.packed)
-        lu.bias[k] = -(inverse @ mean[k]).to(lu.bias)
+        lu.bias[k] = -(inverse @ mean).to(lu.bias)
 
 
 def parameter_count(cfg: Model, shape: tuple[int, ...], levels: int | None) -> int:

@@ -1,15 +1,16 @@
 """The models of this paper, each as K independent ones that train together."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.bijections.base import Bijection, Chain
 from common.bijections.elementwise import LeakySoftplus, Logit, Rescale
 from common.bijections.lu import LULinear
+from common.flows import bank
 from common.flows.flow import Flow, StandardNormal
 from lu_net.config import Model
 
@@ -53,72 +54,28 @@ def preprocessing(cfg: Model, levels: int | None, event_dims: int) -> list[Bijec
     return [Rescale(levels, event_dims), Logit(cfg.margin, event_dims)]
 
 
-class Bank(nn.Module):
+class Bank(bank.Bank):
     """K independent models of one architecture, evaluated one after the other.
 
     Items come as (K, B, *shape) for all public methods; log-densities are nats, (K, B).
     """
 
-    def __init__(self, flows: list[Flow], shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.flows = nn.ModuleList(flows)
-        self.models = len(flows)
-        self.event = shape
-
-    def parts(self, x: Tensor) -> list[tuple[Flow, Tensor, int | slice]]:
-        """Cut a batch into (model, its items, its place in K), for backward passes in turn."""
-        return [(flow, x[k], k) for k, flow in enumerate(self.each)]
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log-densities: (K, B, *shape) -> (K, B)."""
-        return torch.stack([flow.log_prob(x[k]) for k, flow in enumerate(self.each)])
-
     def encode(self, x: Tensor) -> Tensor:
         """Return latents (K, B, *shape) of items (K, B, *shape)."""
-        return self._each(x, inverse=False)
+        found = [flow.bijection.forward_and_logdet(x[k])[0] for k, flow in enumerate(self.each)]
+        return torch.stack(found)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return items (K, B, *shape) of latents (K, B, *shape)."""
-        return self._each(z, inverse=True)
-
-    @property
-    def each(self) -> list[Flow]:
-        """Return the flows."""
-        return [cast(Flow, flow) for flow in self.flows]
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return parameters and buffers by name, each stacked to (K, ...)."""
-        states = [flow.state_dict() for flow in self.each]
-        return {name: torch.stack([state[name] for state in states]) for name in states[0]}
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `tensors` returned."""
-        for k, flow in enumerate(self.each):
-            flow.load_state_dict({name: tensor[k] for name, tensor in tensors.items()})
-
-    def _each(self, x: Tensor, inverse: bool) -> Tensor:
-        out = []
-        for k, flow in enumerate(self.each):
-            bijection = flow.bijection
-            apply = bijection.inverse_and_logdet if inverse else bijection.forward_and_logdet
-            out.append(apply(x[k])[0])
-        return torch.stack(out)
+        found = [flow.bijection.inverse_and_logdet(z[k])[0] for k, flow in enumerate(self.each)]
+        return torch.stack(found)
 
 
-class Stack(Bank):
+class Stack(bank.Stack, Bank):
     """K independent models as one batched model: every product is one batched product.
 
     Items are flattened: (K, B, *shape) is taken as (K, B, D).
     """
-
-    def __init__(self, flow: Flow, models: int) -> None:
-        super().__init__([flow], flow.base.event)
-        self.models = models
-
-    @property
-    def flow(self) -> Flow:
-        """Return the batched flow."""
-        return self.each[0]
 
     @property
     def links(self) -> list[Bijection]:
@@ -143,7 +100,7 @@ class Stack(Bank):
         links = [link.frozen() if isinstance(link, LULinear) else link for link in self.links]
         return Stack(Flow(self.flow.base, Chain(links)), self.models)
 
-    def parts(self, x: Tensor) -> list[tuple[Flow, Tensor, int | slice]]:
+    def parts(self, x: Tensor) -> list[tuple[Flow, Tensor, slice]]:
         return [(self.flow, x.flatten(2), slice(None))]
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -154,12 +111,6 @@ class Stack(Bank):
 
     def decode(self, z: Tensor) -> Tensor:
         return self.flow.bijection.inverse(z.flatten(2))
-
-    def tensors(self) -> dict[str, Tensor]:
-        return self.flow.state_dict()
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        self.flow.load_state_dict(dict(tensors))
 
 
 Builder = Callable[[Model, tuple[int, ...], int | None, int], Bank]

@@ -20,4 +20,4 @@ def build_realnvp(cfg: Model, shape: tuple[int, ...], levels: int | None, models
             flow = realnvp_vector(math.prod(shape), cfg.couplings, cfg.width)
         links = [*preprocessing(cfg, levels, len(shape)), flow.bijection]
         flows.append(Flow(flow.base, Chain(links)))
-    return Bank(flows, shape)
+    return Bank(flows)

@@ -191,6 +191,10 @@ class ResidualNet(nn.Module):
         )
         self.last = StackedLinear(hidden, outputs, models)
 
+    def give_constant(self, values: Tensor) -> None:
+        """Let the outputs be the same for every input, values (outputs,), until training."""
+        _give_constant(self.last, values)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return (*models, B, outputs)."""
         return _run(self.first, self.blocks, self.last, x)
@@ -250,6 +254,10 @@ class ResMADE(nn.Module):
         )
         self.last = StackedLinear(hidden, parameters * features, models, out)
 
+    def give_constant(self, values: Tensor) -> None:
+        """Let the outputs be the same for every input, values (P * D,), until training."""
+        _give_constant(self.last, values)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return (*models, B, P * D)."""
         return _run(self.first, self.blocks, self.last, x)
@@ -273,6 +281,12 @@ def _run(first: StackedLinear, blocks: nn.ModuleList, last: StackedLinear, x: Te
     out = residual_product(rows, pairs)
     out = out if first.models else out.squeeze(0)
     return out.unflatten(-2, x.shape[len(first.models) : -1])
+
+
+@torch.no_grad()
+def _give_constant(layer: StackedLinear, values: Tensor) -> None:
+    layer.weight.zero_()
+    layer.bias.copy_(values.expand_as(layer.bias))
 
 
 def plain_autograd() -> bool:

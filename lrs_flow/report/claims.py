@@ -160,7 +160,8 @@ def fewer_than_one_percent(counts: Counts) -> Claim:
     return Claim(
         "LRS has less than 1 % more parameters than RQ-NSF",
         HOLDS if len(within) == len(percents) else FAILS,
-        f"True of {len(within)} of {len(percents)} published configurations. {words}. The largest "
+        f"True of {len(within)} of {len(percents)} configurations, those of the depth study being "
+        f"inferred from its plot. {words}. The largest "
         f"excess is {percents[worst]:.1f} % on {worst[1]}.",
     )
 

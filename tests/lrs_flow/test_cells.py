@@ -206,8 +206,9 @@ def test_parameters_are_counted_without_training(lab: Lab):
     assert found["images/rq/cifar10_parameters"].measured == "11.835054"
     assert found["images/affine/cifar10_parameters"].verdict == "reproduced"
     assert found["images/glow/cifar10_parameters"].verdict == "not run"
-    assert found["depth/lrs/d8_parameters"].measured == "2.696"
-    assert found["depth/lrs/d8_parameters"].verdict == "reproduced"
+    # Inferred from the printed number, so no confirmation of it.
+    assert found["depth/lrs/d8_parameters"].verdict == "not run"
+    assert "2,696,000 parameters cannot confirm it" in found["depth/lrs/d8_parameters"].reason
     more = found["parameters/lrs_c/over_rq"]
     assert (float(more.measured), more.verdict) == (pytest.approx(24), "not reproduced")
     assert "POWER 2.0 %, BSDS300 24.0 %, CIFAR-10 2.9 %" in more.reason

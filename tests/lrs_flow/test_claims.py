@@ -92,7 +92,7 @@ def test_a_model_that_does_not_come_back_in_float64_fails_the_inverse(lab: Lab):
 def test_parameters_are_said_for_each_group(lab: Lab):
     outcome, evidence = judged(lab)["parameters"]
     assert outcome == "does not hold"
-    assert "True of 5 of 9 published configurations" in evidence
+    assert "True of 5 of 9 configurations" in evidence
     assert "table of likelihoods: 2.0 to 24.0 %; images: 2.9 %; depth study: 0.0 %" in evidence
     assert evidence.endswith("24.0 % on BSDS300.")
 

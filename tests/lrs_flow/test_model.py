@@ -309,3 +309,16 @@ def test_parameters_are_counted_for_one_model():
         three = build(cfg, shape, levels, 3, 0).parameters()
         counted = 3 * parameter_count(cfg, shape, levels)
         assert counted == sum(math.prod(p.shape) for p in three)
+
+
+@pytest.mark.parametrize("kind", ["lrs", "rq", "q", "affine"])
+@pytest.mark.parametrize("of", ["coupling", "autoregressive"])
+def test_a_flow_can_start_as_the_identity(kind, of):
+    torch.manual_seed(0)
+    cfg = Model(kind=kind, layer=of, steps=3, hidden=8, bins=4, start="identity")
+    bank = build(cfg, (5,), None, 2, 0).double()
+    x = torch.randn(2, 20, 5, dtype=torch.float64)
+    z, logdet = bank.each[0].bijection.forward_and_logdet(x)
+    # The permutations stay; the identity's parameters are rounded to float32.
+    torch.testing.assert_close(z.sort(-1).values, x.sort(-1).values, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(logdet, torch.zeros_like(logdet), rtol=0, atol=1e-5)

@@ -25,7 +25,7 @@ def test_models_one_by_one_are_certified_as_their_worst():
     for k in range(len(SIZES)):
         links = [Rescale(LEVELS), Logit(1e-5), LULinear(4), LeakySoftplus(), LULinear(4)]
         flows.append(Flow(StandardNormal((4,)), randomise(Chain(links), k)))
-    bank = Bank(flows, (4,)).double().eval()
+    bank = Bank(flows).double().eval()
     found = certify(bank, LU_NET, CFG, data)
     items = Items.of(data, data.test, True, torch.device("cpu"))
     index = torch.arange(CFG.certified).expand(len(SIZES), -1)

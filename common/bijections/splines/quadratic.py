@@ -1,5 +1,6 @@
 """Monotone quadratic splines: the integral of a piecewise linear density."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -68,10 +69,16 @@ class Quadratic(Spline):
 
         if self.bins > kernels.MOST_BINS:
             return None
-        published = self.boundary == "published"
-        box = (self.lower, self.upper)
-        run = kernels.kernel(self.bins, box, self.tails, published, self.logit_scale, inverse)
-        return on_flat(run, v, raw)
+        plan = kernels.QuadraticPlan(
+            bins=self.bins,
+            lower=self.lower,
+            upper=self.upper,
+            tails=self.tails,
+            published=self.boundary == "published",
+            scale=self.logit_scale,
+            inverse=inverse,
+        )
+        return on_flat(partial(kernels.evaluate, plan), v, raw)
 
     def _tables(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return knots in x and in y and densities at the knots, (..., K + 1) each, on [0, 1]."""

@@ -1,65 +1,112 @@
 """The quadratic spline as one pass over the scalars, made by torch.compile.
 
 All bins are written out and every step acts on all scalars alike, parameters first in memory, as in
-the other kernels. Here the area couples all bins, so the backward pass is left to the compiler.
+the other kernels. Here the area couples all bins, so the backward pass is derived from the map.
 """
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from common.bijections.splines.knots import MIN_SIZE
 
 # Written out, more bins than this take too long to compile.
 MOST_BINS = 16
 
-Kernel = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-
-@functools.cache
-def kernel(
-    bins: int, box: tuple[float, float], tails: bool, published: bool, scale: float, inverse: bool
-) -> Kernel:
-    """Return the compiled map of v (N,) and raw (P, N) to image and log slope, (N,) each.
+@dataclass(frozen=True)
+class QuadraticPlan:
+    """Fix all that is known before the numbers come.
 
     Args:
         bins: K, at most `MOST_BINS`.
-        box: its lower and upper end.
+        lower: lower end of the box.
+        upper: upper end of the box.
         tails: identity outside the box.
         published: take the published density at the ends.
         scale: of the width logits.
         inverse: map back.
     """
 
-    def evaluate(v: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        low, high = box
-        unit = (v.clamp(low, high) - low) / (high - low)
-        widths, across, up, h = _tables(raw, bins, tails, published, scale)
-        x0, y0, width, h0, h1 = _cell(unit, across, up, widths, h, inverse)
-        if inverse:
-            area = ((unit - y0) / width).clamp(min=0)
-            least = torch.minimum(h0, h1).square()
-            root = torch.maximum(h0 * h0 + 2 * (h1 - h0) * area, least).sqrt()
-            t = (2 * area / (h0 + root)).clamp(0, 1)
-            image, sign = x0 + width * t, -1.0
-        else:
-            t = ((unit - x0) / width).clamp(0, 1)
-            image, sign = y0 + width * t * (h0 + t * (h1 - h0) / 2), 1.0
-        image = (low + (high - low) * image).clamp(low, high)
-        log_slope = sign * (h0 * (1 - t) + h1 * t).log()
-        if tails:
-            within = (v >= low) & (v <= high)
-            image = torch.where(within, image, v)
-            log_slope = torch.where(within, log_slope, 0.0)
-        return image, log_slope
+    bins: int
+    lower: float
+    upper: float
+    tails: bool
+    published: bool
+    scale: float
+    inverse: bool
 
+
+def evaluate(plan: QuadraticPlan, v: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Return image and log slope, (N,) each, of v (N,) with raw (P, N); differentiable once."""
+    image, log_slope = _Kernel.apply(v, raw, plan)
+    return image, log_slope
+
+
+class _Kernel(torch.autograd.Function):
+    """Keep the arguments only; the backward pass goes through the map again, in its own kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, raw: Tensor, plan: QuadraticPlan) -> tuple[Tensor, Tensor]:
+        ctx.plan = plan
+        ctx.save_for_backward(v, raw)
+        out: tuple[Tensor, Tensor] = _compiled(_map, plan)(v.detach(), raw.detach())
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, grad_log: Tensor) -> tuple[Tensor, Tensor, None]:
+        # Leaves: the compiler looks at the gradients that its arguments have.
+        v, raw = (tensor.detach() for tensor in ctx.saved_tensors)
+        run = _compiled(_pull_back, ctx.plan)
+        grad_v, grad_raw = run(v, raw, grad.contiguous(), grad_log.contiguous())
+        return grad_v, grad_raw, None
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any], plan: QuadraticPlan) -> Callable[..., Any]:
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-    options: dict[str, str | int | bool | Callable[..., object]] = {"max_fusion_size": 100_000}
-    compiled: Kernel = torch.compile(evaluate, dynamic=True, fullgraph=True, options=options)
-    return compiled
+    options: dict[str, Any] = {"max_fusion_size": 100_000}
+    run = functools.partial(function, plan)
+    return torch.compile(run, dynamic=True, fullgraph=True, options=options)
+
+
+def _map(plan: QuadraticPlan, v: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = plan.lower, plan.upper
+    unit = (v.clamp(low, high) - low) / (high - low)
+    widths, across, up, h = _tables(raw, plan.bins, plan.tails, plan.published, plan.scale)
+    x0, y0, width, h0, h1 = _cell(unit, across, up, widths, h, plan.inverse)
+    if plan.inverse:
+        area = ((unit - y0) / width).clamp(min=0)
+        least = torch.minimum(h0, h1).square()
+        root = torch.maximum(h0 * h0 + 2 * (h1 - h0) * area, least).sqrt()
+        t = (2 * area / (h0 + root)).clamp(0, 1)
+        image, sign = x0 + width * t, -1.0
+    else:
+        t = ((unit - x0) / width).clamp(0, 1)
+        image, sign = y0 + width * t * (h0 + t * (h1 - h0) / 2), 1.0
+    image = (low + (high - low) * image).clamp(low, high)
+    log_slope = sign * (h0 * (1 - t) + h1 * t).log()
+    if plan.tails:
+        within = (v >= low) & (v <= high)
+        image = torch.where(within, image, v)
+        log_slope = torch.where(within, log_slope, 0.0)
+    return image, log_slope
+
+
+def _pull_back(
+    plan: QuadraticPlan, v: Tensor, raw: Tensor, grad: Tensor, grad_log: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of v (N,) and raw (P, N), given those of image and log slope."""
+    pull = torch.func.vjp(functools.partial(_map, plan), v, raw)[1]
+    out: tuple[Tensor, Tensor] = pull((grad, grad_log))
+    return out
 
 
 def _tables(

@@ -54,19 +54,19 @@ def test_gradients_are_those_of_the_explicit_factors(features, models):
 
 
 def test_images_of_mnist_are_multiplied_in_strips_and_small_matrices_whole():
-    strips = lu._strips(784, torch.device("cpu"))
+    strips = lu.strips(784, torch.device("cpu"))
     assert len(strips) == 7
     assert [edge for strip in strips for edge in strip][1:-1:2] == [a for a, _ in strips[1:]]
     assert (strips[0][0], strips[-1][1]) == (0, 784)
-    assert lu._strips(64, torch.device("cpu")) == [(0, 64)]
-    assert lu._strips(784, torch.device("cuda")) == [(0, 784)]
+    assert lu.strips(64, torch.device("cpu")) == [(0, 64)]
+    assert lu.strips(784, torch.device("cuda")) == [(0, 784)]
 
 
 @pytest.mark.parametrize("strips", [None, UNEVEN], ids=["whole", "strips"])
 @pytest.mark.parametrize("models", [(), (3,)], ids=["plain", "stacked"])
 def test_the_product_passes_gradcheck(models, strips, monkeypatch):
     if strips is not None:
-        monkeypatch.setattr(lu, "_strips", lambda features, device: strips)
+        monkeypatch.setattr(lu, "strips", lambda features, device: strips)
     linear = layer(6, models)
     x = normal(*models, 2, 6).requires_grad_()
     assert torch.autograd.gradcheck(lu_product, (x, linear.packed, linear.bias))

@@ -242,3 +242,14 @@ def test_the_single_step_gives_the_values_and_gradients_of_layer_by_layer(models
     torch.testing.assert_close(net(x), layer_by_layer())
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_a_resmade_too_narrow_for_its_features_is_refused():
+    with pytest.raises(ValueError, match="expected at least 9 hidden units"):
+        ResMADE(10, 2, 8)
+
+
+def test_a_batch_of_one_leaves_the_running_variance_finite():
+    norm = StackedBatchNorm(3).train()
+    norm(torch.randn(1, 3))
+    assert norm.var.isfinite().all()

@@ -1,9 +1,10 @@
 import shutil
+from functools import partial
 
 import pytest
 import torch
 
-from common.bijections.splines import LinearRational, RationalQuadratic, backend
+from common.bijections.splines import LinearRational, Quadratic, RationalQuadratic, backend
 from common.bijections.splines.backend import backend_for, use_backend
 from common.bijections.splines.flat import on_flat
 from tests.common.bijections.splines.kinds import draw
@@ -84,6 +85,9 @@ def test_flattening_keeps_each_scalar_with_its_parameters(order):
         (LinearRational, 20, False),
         (RationalQuadratic, 4, False),
         (RationalQuadratic, 20, True),
+        (Quadratic, 8, True),
+        (partial(Quadratic, boundary="published"), 4, True),
+        (Quadratic, 4, False),
     ],
 )
 @pytest.mark.parametrize("direction", ["forward", "inverse"])

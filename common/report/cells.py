@@ -12,6 +12,7 @@ from common.errors import UserError
 from common.training.config import load
 
 UNITS = {
+    "mse": "mean squared error, in squared units of y",
     "million": "millions of elements",
     "million free parameters": "millions of elements that training can change",
     "epochs": "passes over the training set",

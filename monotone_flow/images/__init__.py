@@ -1,0 +1,1 @@
+"""Flows of images by invertible blocks: monotone, residual and inverse residual ones."""

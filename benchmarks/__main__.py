@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--rounds", type=int, help="of both sides; by default, the case's own")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does everything run?")
-    parser.add_argument("--weights", type=Path, help="trained weights (lu_sampling)")
+    parser.add_argument("--weights", type=Path, help="trained weights (lu_sampling, monotone)")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:1")
     args = parser.parse_args(arguments)
     if args.list:

@@ -40,6 +40,7 @@ class Comparison:
         run_ours: does the work once.
         run_peer: does the same work once.
         limit: what bounds ours.
+        pieces: how many equal pieces of work a call of either side does; times are those of one.
         packages: installed packages whose versions matter, beside python and torch.
         facts: further fields of the line.
     """
@@ -50,6 +51,7 @@ class Comparison:
     run_ours: Callable[[], object]
     run_peer: Callable[[], object]
     limit: Limit | Traffic
+    pieces: int = 1
     packages: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
 

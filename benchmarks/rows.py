@@ -23,20 +23,21 @@ KEY = ("case", "what", "peer", "device", "threads")
 
 def row(case: str, pair: Comparison, times: Times, device: torch.device) -> dict[str, Any]:
     """Return the fields of one line: medians over the rounds in ms, `ratio` is peer over ours."""
-    ours, limit = median(times.ours), median(times.limit)
+    ours, peer, limit = median(times.ours), median(times.peer), median(times.limit)
+    ms = 1e3 / pair.pieces
     q1, ratio, q3 = times.ratios()
     return {
         "case": case,
         "what": pair.what,
         "ours": pair.ours,
         "peer": pair.peer,
-        "ours_ms": _digits(1e3 * ours),
-        "peer_ms": _digits(1e3 * median(times.peer)),
+        "ours_ms": _digits(ms * ours),
+        "peer_ms": _digits(ms * peer),
         "ratio": _digits(ratio),
         "ratio_q1": _digits(q1),
         "ratio_q3": _digits(q3),
         "limit": pair.limit.name,
-        "limit_ms": _digits(1e3 * pair.limit.seconds(limit)),
+        "limit_ms": _digits(ms * pair.limit.seconds(limit)),
         "limit_share": _digits(pair.limit.seconds(limit) / ours),
         **{name: _digits(value) for name, value in pair.limit.rate(limit).items()},
         **pair.facts,

@@ -3,11 +3,11 @@
 A pair f(x) = [s(x), s(-x)] doubles the channels; its speed sqrt(f1'^2 + f2'^2) is at most one, so
 that it is 1-Lipschitz as a map of vectors, and unlike a single activation it is nowhere flat.
 
-References: Invertible Monotone Operators for Normalizing Flows, Byeongkeun Ahn, Chiyoon Kim, Youngjoon
-Hong and Hyunwoo J. Kim, 2022, https://arxiv.org/abs/2210.08176 (Pila, CPila); Invertible DenseNets
-with Concatenated LipSwish, Yura Perugachi-Diaz, Jakub M. Tomczak and Sandjai Bhulai, 2021,
-https://arxiv.org/abs/2102.02694 (CLipSwish); Residual Flows for Invertible Generative Modeling,
-Ricky T. Q. Chen, Jens Behrmann, David Duvenaud and Joern-Henrik Jacobsen, 2019,
+References: Invertible Monotone Operators for Normalizing Flows, Byeongkeun Ahn, Chiyoon Kim,
+Youngjoon Hong and Hyunwoo J. Kim, 2022, https://arxiv.org/abs/2210.08176 (Pila, CPila); Invertible
+DenseNets with Concatenated LipSwish, Yura Perugachi-Diaz, Jakub M. Tomczak and Sandjai Bhulai,
+2021, https://arxiv.org/abs/2102.02694 (CLipSwish); Residual Flows for Invertible Generative
+Modeling, Ricky T. Q. Chen, Jens Behrmann, David Duvenaud and Joern-Henrik Jacobsen, 2019,
 https://arxiv.org/abs/1906.02735 (LipSwish).
 """
 
@@ -30,7 +30,7 @@ def pila(z: Tensor, k: float = K, order: int = 0) -> Tensor:
     differentiable. Each derivative is a polynomial times the same exponential, and so is each
     backward pass: a second derivative costs no more than a first.
     """
-    return _Pila.apply(z, k, order)  # type: ignore[no-any-return]
+    return _Pila.apply(z, k, order)
 
 
 class _Pila(torch.autograd.Function):

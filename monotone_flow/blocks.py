@@ -10,9 +10,10 @@ With Lip(g) < 1:
 The inverse of a monotone block is the monotone block of -g at the same point w; that of a residual
 block is the inverse residual block of g.
 
-References: Invertible Monotone Operators for Normalizing Flows, Byeongkeun Ahn, Chiyoon Kim, Youngjoon
-Hong and Hyunwoo J. Kim, 2022, https://arxiv.org/abs/2210.08176; Implicit Normalizing Flows, Cheng Lu,
-Jianfei Chen, Chongxuan Li, Qiuhao Wang and Jun Zhu, 2021, https://arxiv.org/abs/2103.09527;
+References: Invertible Monotone Operators for Normalizing Flows, Byeongkeun Ahn, Chiyoon Kim,
+Youngjoon Hong and Hyunwoo J. Kim, 2022, https://arxiv.org/abs/2210.08176; Implicit Normalizing
+Flows, Cheng Lu, Jianfei Chen, Chongxuan Li, Qiuhao Wang and Jun Zhu, 2021,
+https://arxiv.org/abs/2103.09527;
 Invertible Residual Networks, Jens Behrmann, Will Grathwohl, Ricky T. Q. Chen, David Duvenaud and
 Joern-Henrik Jacobsen, 2019, https://arxiv.org/abs/1811.00995.
 """
@@ -23,8 +24,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from monotone_flow.fused import fusible
-from monotone_flow.roots import add_identity, apply_transposed, invert, solve
+from monotone_flow import native
+from monotone_flow.fused import fusible, native_wanted
+from monotone_flow.roots import add_identity, apply_transposed, invert, solve, tolerance
 from monotone_flow.tape import Net, evaluate, gradients, sweep
 
 Kind = Literal["residual", "inverse_residual", "monotone"]
@@ -47,6 +49,11 @@ def block(kind: Kind, net: Net, x: Tensor, *, logdet: bool = True) -> tuple[Tens
     Raises:
         NotConverged: the solver did not reach its tolerance.
     """
+    if logdet and native_wanted() and native.fits(net, x) and native.available():
+        z, found, worst = _NativeBlock.apply(kind, net, x, *net.tensors())
+        if worst <= tolerance(x.dtype):
+            return z, found
+        # Rare: the general solver has ways that the kernel has not, and says where it fails.
     z, found = _Block.apply(kind, net, logdet, x, *net.tensors())
     return z, found
 
@@ -57,6 +64,23 @@ def inverse(kind: Kind, net: Net, z: Tensor, *, logdet: bool = True) -> tuple[Te
         return block(kind, net.negative(), z, logdet=logdet)
     other: Kind = "residual" if kind == "inverse_residual" else "inverse_residual"
     return block(other, net, z, logdet=logdet)
+
+
+class _NativeBlock(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, kind: Kind, net: Net, x: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, Tensor, float]:
+        net = net.with_tensors(tensors)
+        w, z, found, worst = native.forward(kind, net, x, tolerance(x.dtype))
+        ctx.kind, ctx.net, ctx.w = kind, net, w
+        return z, found, worst
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, z_bar: Tensor, logdet_bar: Tensor, _: None) -> tuple[Any, ...]:
+        x_bar, *bars = native.backward(ctx.kind, ctx.net, ctx.w, z_bar, logdet_bar)
+        return None, None, x_bar, *bars
 
 
 class _Block(torch.autograd.Function):
@@ -116,7 +140,7 @@ class _Block(torch.autograd.Function):
 @fusible
 def _out_bar(kind: Kind, out: Tensor, z_bar: Tensor, logdet_bar: Tensor, batch: int) -> Tensor:
     """Return the cotangent of a tape's `out` from those of its values and of the log-det."""
-    jacobian = out.unflatten(-1, (-1, batch))[:, :, 1:]
+    jacobian = _jacobian(out, batch)
     slope = _logdet_gradient(kind, jacobian) * logdet_bar[:, None, None]
     return torch.cat((z_bar, slope.flatten(2)), -1)
 
@@ -124,20 +148,25 @@ def _out_bar(kind: Kind, out: Tensor, z_bar: Tensor, logdet_bar: Tensor, batch: 
 @fusible
 def _answer(out: Tensor, w_bar: Tensor, batch: int) -> Tensor:
     """Return (I + J^T)^-1 w_bar, (K, D, B)."""
-    jacobian = out.unflatten(-1, (-1, batch))[:, :, 1:]
+    jacobian = _jacobian(out, batch)
     return apply_transposed(invert(add_identity(jacobian)), w_bar)
 
 
 @fusible
 def _logdet(kind: Kind, out: Tensor, batch: int) -> Tensor:
     """Return the log-determinant of a block (K, B) from its net's tape."""
-    jacobian = out.unflatten(-1, (-1, batch))[:, :, 1:]
+    jacobian = _jacobian(out, batch)
     plus = log_determinant(add_identity(jacobian))
     if kind == "residual":
         return plus
     if kind == "inverse_residual":
         return -plus
     return log_determinant(add_identity(jacobian, -1.0)) - plus
+
+
+def _jacobian(out: Tensor, batch: int) -> Tensor:
+    """Return J (K, D, D, B) of a tape's `out`, whose batch may be empty."""
+    return out.unflatten(-1, (1 + out.shape[1], batch))[:, :, 1:]
 
 
 def _logdet_gradient(kind: Kind, jacobian: Tensor) -> Tensor:

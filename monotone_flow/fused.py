@@ -1,7 +1,8 @@
-"""Compile small elementwise functions into single kernels, where that is asked for and possible.
+"""Choose compiled kernels, where they are asked for and possible.
 
-Between two matrix products of a small net lie a dozen elementwise operations, each over all samples;
-as one kernel they cost one. Compiling takes seconds, which pays for a training and not for a test.
+Between two matrix products of a small net lie a dozen elementwise operations, each over all
+samples; as one kernel they cost one. Blocks of the plane have a kernel as a whole (`native`).
+Compiling takes seconds, which pays for a training and not for a test.
 """
 
 import os
@@ -14,11 +15,17 @@ from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch._dynamo import config as dynamo
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Kernels of one function in a process. Beyond it torch raises an error, by default at the ninth:
+# several models, or a rare batch size, may get there.
+KERNELS = 128
+
 _sizes: frozenset[int] = frozenset()
+_native = False
 _said: set[str] = set()
 
 
@@ -27,14 +34,22 @@ def fused(sizes: Collection[int]) -> Iterator[None]:
     """Use compiled kernels inside `with`, for float32 batches of these sizes.
 
     Each size is compiled once; every other one stays eager, and so does everything on a CPU without
-    a C++ compiler, which is said once.
+    a C++ compiler, which is said once. Blocks that `native` computes take any size, given one here.
     """
-    global _sizes
-    before, _sizes = _sizes, frozenset(sizes) if _possible() else frozenset()
+    global _sizes, _native
+    before = _sizes, _native
+    _sizes = frozenset(sizes) if _possible() else frozenset()
+    _native = bool(_sizes)
     try:
-        yield
+        with dynamo.patch(recompile_limit=KERNELS):
+            yield
     finally:
-        _sizes = before
+        _sizes, _native = before
+
+
+def native_wanted() -> bool:
+    """Return whether blocks may take their native kernel."""
+    return _native
 
 
 def fusible(function: Callable[P, R]) -> Callable[P, R]:

@@ -35,8 +35,8 @@ class LipschitzNets(nn.Module):
         nets: N.
         generator: draws the weights; torch's global one if None.
 
-    Reference: Invertible DenseNets with Concatenated LipSwish, Yura Perugachi-Diaz, Jakub M. Tomczak
-    and Sandjai Bhulai, 2021, https://arxiv.org/abs/2102.02694, section 3.
+    Reference: Invertible DenseNets with Concatenated LipSwish, Yura Perugachi-Diaz, Jakub M.
+    Tomczak and Sandjai Bhulai, 2021, https://arxiv.org/abs/2102.02694, section 3.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class LipschitzNets(nn.Module):
         return self.concatenation * raw / raw.norm(dim=-1, keepdim=True)
 
     def _column_scales(self) -> list[Tensor]:
-        """Return what each layer's columns carry of the concatenations before it, (K, N, inputs)."""
+        """Return what the concatenations before each layer put on its columns, (K, N, inputs)."""
         keep, add = self._etas().unbind(-1)
         pieces = [torch.ones_like(keep[..., 0])]
         sizes = [self.features]
@@ -138,9 +138,9 @@ class LipschitzNets(nn.Module):
         """Move u and v towards the singular vectors of the largest singular values.
 
         Args:
-            iterations: at most so many.
-            tol: stop when u and v have moved by less than this share of their length in every
-                matrix; 0 takes all iterations and never waits for the device.
+            iterations: at most so many, and at least one.
+            tol: stop when u has moved by less than this share of its length in every matrix; 0
+                takes all iterations and never waits for the device.
 
         Returns:
             the iterations taken.
@@ -156,7 +156,7 @@ class LipschitzNets(nn.Module):
                 column = new
                 if moved is not None and bool((moved < tol).all()):
                     break
-            taken = max(taken, count if iterations else 0)
+            taken = max(taken, count)
             u.copy_(column.squeeze(-1))
             v.copy_(row.squeeze(-1))
         return taken

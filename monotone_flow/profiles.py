@@ -1,8 +1,8 @@
 """Activations as small nets take them: values, slopes and curvatures at once.
 
 Tensors are (K, channels, columns): channels before samples, so that products with weights run over
-long rows. A layer's products A hold one column per sample and then, with tangents, one per direction
-and sample; `activate` and `deactivate` carry all of them through the activation.
+long rows. A layer's products A hold one column per sample and then, with tangents, one per
+direction and sample; `activate` and `deactivate` carry all of them through the activation.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ class Profile:
     """Say how an activation acts on a: f(s a - shift) / speed for each sign s.
 
     Args:
+        name: its key in `PROFILES`.
         signs: (1,) or, for pairs of functions that double the channels, (1, -1).
         learned: f has a parameter beta.
         smooth: f has a curvature; without one tangents do not bend.
@@ -27,6 +28,7 @@ class Profile:
         curvature: f''.
     """
 
+    name: str
     value_and_slope: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
     curvature: Callable[[Tensor, Tensor | None], Tensor]
     signs: tuple[int, ...] = (1,)
@@ -94,11 +96,14 @@ def _sine_curvature(z: Tensor, beta: Tensor | None) -> Tensor:
 
 
 PROFILES = {
-    "cpila": Profile(_pila, _pila_curvature, (1, -1), PILA_SHIFT, PILA_SPEED),
-    "clipswish": Profile(_swish, _swish_curvature, (1, -1), 0.0, SWISH_SPEED, learned=True),
-    "lipswish": Profile(_swish, _swish_curvature, learned=True),
-    "crelu": Profile(_relu, _none, (1, -1), smooth=False),
-    "sine": Profile(_sine, _sine_curvature),
+    profile.name: profile
+    for profile in (
+        Profile("cpila", _pila, _pila_curvature, (1, -1), PILA_SHIFT, PILA_SPEED),
+        Profile("clipswish", _swish, _swish_curvature, (1, -1), 0.0, SWISH_SPEED, learned=True),
+        Profile("lipswish", _swish, _swish_curvature, learned=True),
+        Profile("crelu", _relu, _none, (1, -1), smooth=False),
+        Profile("sine", _sine, _sine_curvature),
+    )
 }
 
 

@@ -16,7 +16,9 @@ from monotone_flow.tape import Net, Tape, evaluate
 
 # The residual is relative to 1 + max |t| + max |w|; rounding leaves a few epsilon of it.
 TOLERANCE_EPS = 16
-JOINT_STEPS, LIMIT, AVERAGED = 3, 60, 10_000
+JOINT_STEPS = {torch.float32: 3, torch.float64: 5}
+LIMIT, AVERAGED = 60, 10_000
+COARSE, POLISH = 64, 4
 HARD = (32, 128)
 NODES = 1024
 
@@ -29,13 +31,18 @@ class Root(NamedTuple):
     evaluations: float
 
 
+def tolerance(dtype: torch.dtype) -> float:
+    """Return the relative residual at which a solve ends."""
+    return TOLERANCE_EPS * torch.finfo(dtype).eps
+
+
 def solve(net: Net, target: Tensor, *, tangents: bool, tol: float | None = None) -> Root:
     """Return w with w + g(w) = t for t (K, D, B), and the tape at w, without a graph.
 
     Raises:
         NotConverged: a residual is above the tolerance after all, or not finite.
     """
-    tol = tol or TOLERANCE_EPS * torch.finfo(target.dtype).eps
+    tol = tol or tolerance(target.dtype)
     if target.shape[-1] == 0:
         return Root(target, evaluate(net, target, tangents=tangents), 0.0)
     if target.shape[1] == 1:
@@ -59,7 +66,8 @@ def invert(matrix: Tensor) -> Tensor:
         a, b, c, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1]
         adjugate = torch.stack((d, -b, -c, a), 1).unflatten(1, (2, 2))
         return adjugate / (a * d - b * c)[:, None, None]
-    return torch.linalg.inv(matrix.movedim(-1, 1)).movedim(1, -1)
+    # (Not `inv`, whose error on a singular matrix would take the place of NotConverged.)
+    return torch.linalg.inv_ex(matrix.movedim(-1, 1)).inverse.movedim(1, -1)
 
 
 def apply(matrix: Tensor, vector: Tensor) -> Tensor:
@@ -98,7 +106,7 @@ def _step(w: Tensor, out: Tensor, target: Tensor, batch: int) -> tuple[Tensor, T
 def _newton(net: Net, target: Tensor, tol: float) -> Root:
     batch = target.shape[-1]
     w, effort = target, 0.0
-    for _ in range(JOINT_STEPS):
+    for _ in range(JOINT_STEPS.get(target.dtype, 3)):
         tape = evaluate(net, w, tangents=True)
         effort += 1
         _, error, ahead = _step(w, tape.out, target, batch)
@@ -143,17 +151,23 @@ def _safe_newton(net: Net, w: Tensor, target: Tensor, tol: float) -> tuple[Tenso
     def picard(points: Tensor) -> Tensor:
         return target.mT - evaluate(net, points.mT, tangents=False).value.mT
 
-    found = averaged(picard, best.mT, tol=tol / 2, limit=AVERAGED, scale=_scale(target, best))
-    tape = evaluate(net, found.x.mT, tangents=True)
-    _, error, _ = _step(found.x.mT, tape.out, target, batch)
-    if not bool((error <= tol).all()):
-        _refuse(error, tol, LIMIT + found.evaluations)
-    return found.x.mT, tape, LIMIT + found.evaluations
+    # Their last steps are lost in rounding, the more the closer Lip(g) is to one: Newton ends it.
+    found = averaged(picard, best.mT, tol=COARSE * tol, limit=AVERAGED, scale=_scale(target, best))
+    w = found.x.mT
+    for steps in range(1, POLISH + 1):
+        tape = evaluate(net, w, tangents=True)
+        _, error, ahead = _step(w, tape.out, target, batch)
+        done = error <= tol
+        if bool(done.all()):
+            return w, tape, LIMIT + found.evaluations + steps
+        w = torch.where(done.unsqueeze(1), w, ahead)
+    _refuse(error, tol, LIMIT + found.evaluations + POLISH)
+    raise AssertionError
 
 
 def _bracketed(net: Net, target: Tensor, tol: float, tangents: bool) -> Root:
     """Solve for scalars: h(w) = w + g(w) rises, so a table of h brackets every solution."""
-    models, _, batch = target.shape
+    batch = target.shape[-1]
     t = target[:, 0]
     nodes, heights = _table(net, t)
     above = torch.searchsorted(heights, t.contiguous()).clamp(1, NODES - 1)

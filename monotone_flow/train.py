@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from common.errors import command
-from common.flows.bank import Stack
 from common.solvers import NotConverged
 from common.training import checkpoint, config, weights
 from common.training.curve import write_curve
@@ -26,6 +25,7 @@ from common.training.provenance import Meter, parameter_count, provenance
 from common.training.run import Run, export, open_run
 from common.training.seeding import generator
 from common.training.select import Best
+from monotone_flow import native
 from monotone_flow.config import Train
 from monotone_flow.fused import fused
 from monotone_flow.vectors import build, chain_of, kernel_sizes, look, make_task
@@ -52,8 +52,8 @@ def main() -> None:
     resolved = {"dataset": args.dataset, **dataclasses.asdict(cfg)}
     del resolved["model"]["scaled_down"]  # how it is called changes nothing
     name = f"monotone_flow-{args.profile}-{args.dataset}-{args.method}"
-    # The points are drawn while it trains: seed and code stand for them.
-    with open_run(args.runs, fingerprint(resolved, "drawn"), resolved, name) as run:
+    # The points are drawn while it trains: seed and code stand for them, the kernel's code too.
+    with open_run(args.runs, fingerprint(resolved, native.digest()), resolved, name) as run:
         if not run.finished:
             train(run, cfg, args.dataset, pick_device(args.device))
         out = args.out / args.profile / "monotone_flow" / args.dataset / args.method
@@ -141,7 +141,7 @@ def train(run: Run, cfg: Train, dataset: str, device: torch.device) -> None:
         print(f"{run.name}: {error}")
         status = "diverged"
     log.close()
-    last = last_good(run, stack) if status == "diverged" else stack.tensors()
+    last = last_good(run, best) if status == "diverged" else stack.tensors()
     weights.write_weights(run.folder / "weights.pt", last, {"models": stack.models})
     weights.write_weights(run.folder / "best.pt", best.state, {"models": stack.models})
     write_curve(run.folder / "curve.csv", columns(cfg.models), curve)
@@ -169,11 +169,10 @@ def columns(models: int) -> tuple[str, ...]:
     return ("step", "lr", "train", *(f"valid_{k}" for k in range(models)))
 
 
-def last_good(run: Run, stack: Stack) -> dict[str, Tensor]:
-    """Return what the last checkpoint holds, or the present tensors where there is none."""
-    device = next(stack.parameters()).device
-    saved = checkpoint.load(run.checkpoint, run.fingerprint, device)
-    return stack.tensors() if saved is None else dict(saved["model"])
+def last_good(run: Run, best: Best) -> dict[str, Tensor]:
+    """Return what the last checkpoint holds, or the best tensors so far where there is none."""
+    saved = checkpoint.load(run.checkpoint, run.fingerprint, best.score.device)
+    return best.state if saved is None else dict(saved["model"])
 
 
 if __name__ == "__main__":

@@ -38,5 +38,7 @@ CASES = {
         Case("spline_forward_backward", "splines, with all gradients: against five libraries", 11),
         Case("spline_inverse", "splines, inverse and its log slope: against five libraries", 11),
         Case("power_step", "spline flow of POWER, a training step: against three libraries", 11),
+        Case("monotone_1d_step", "monotone fit, a training step: against the published one", 11),
+        Case("monotone_2d_step", "monotone densities, a step: against the published one", 11),
     )
 }

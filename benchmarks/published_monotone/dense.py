@@ -78,22 +78,21 @@ class PublishedDense(nn.Module):
         self.concat = nn.Parameter(weights["concat"].detach().clone())
         self.activation = activation
         self.coefficient, self.concat_coefficient = coefficient, concat_coefficient
-        self._left: list[Tensor] = []
-        self._right: list[Tensor] = []
         for i, weight in enumerate(self.weights):
             if f"left{i}" in weights:
-                self._left.append(weights[f"left{i}"].detach().clone())
-                self._right.append(weights[f"right{i}"].detach().clone())
+                self.register_buffer(f"left{i}", weights[f"left{i}"].detach().clone())
+                self.register_buffer(f"right{i}", weights[f"right{i}"].detach().clone())
             else:
                 left = torch.randn(len(weight), generator=generator).to(weight)
-                self._left.append(F.normalize(left, dim=0))
-                self._right.append(torch.zeros_like(weight[0]))
+                self.register_buffer(f"left{i}", F.normalize(left, dim=0))
+                self.register_buffer(f"right{i}", torch.zeros_like(weight[0].detach()))
                 self._iterate(i, FIRST_ITERATIONS, None)
 
     def normalised(self) -> Net:
         """Return the net that this call of the block uses, with the graph to the raw weights."""
         weights = []
-        for weight, left, right in zip(self.weights, self._left, self._right, strict=True):
+        for i, weight in enumerate(self.weights):
+            left, right = self._vectors(i)
             norm = left @ (weight @ right)
             weights.append(weight / (norm / self.coefficient).clamp(min=1))
         scale = F.softplus(self.concat) + 0.1
@@ -108,7 +107,7 @@ class PublishedDense(nn.Module):
     @torch.no_grad()
     def _iterate(self, i: int, iterations: int, tolerance: float | None) -> None:
         weight = self.weights[i]
-        left, right = self._left[i], self._right[i]
+        left, right = vectors = self._vectors(i)
         for _ in range(iterations):
             before = left, right
             right = F.normalize(weight.mT @ left, dim=0)
@@ -118,7 +117,11 @@ class PublishedDense(nn.Module):
                 for new, old in zip((left, right), before, strict=True)
             ):
                 break
-        self._left[i], self._right[i] = left, right
+        for own, new in zip(vectors, (left, right), strict=True):
+            own.copy_(new)
+
+    def _vectors(self, i: int) -> tuple[Tensor, Tensor]:
+        return getattr(self, f"left{i}"), getattr(self, f"right{i}")
 
 
 def fresh_weights(features: int, depth: int, growth: int, generator: torch.Generator) -> Weights:

@@ -1,30 +1,39 @@
-"""The differential entropy of a toy set: the floor of any model's expected negative log-likelihood.
+"""The differential entropy of a toy set: the floor of any model's expected negative log-likelihood."""
 
-A Monte Carlo estimate with the true density; a score below it by more than both errors is wrong.
-"""
+import functools
+import math
 
 import torch
 
 from monotone_flow.toys.registry import TOYS
 
-BATCHES, BATCH = 100, 10_000
+# Cells that put the edges of the checkerboard on their own; the densities beyond +-5 are negligible.
+STEP, REACH = 1 / 32, 5
 
 
-def entropy(name: str, seed: int = 0) -> tuple[float, float]:
-    """Return the entropy in nats and its standard error, from a million points.
+@functools.cache
+def entropy(name: str) -> tuple[float, float]:
+    """Return the entropy in nats and an estimate of its error, from a sum over a fine grid.
 
-    The points of a batch are neither independent nor all free (equal shares, negated arms), the
-    batches are: the error is that of the mean of batch means.
+    The density is smooth (or constant, on squares that the grid's lines bound), for which the
+    midpoint rule converges faster than any power of the step. The error is the difference to the
+    grid of twice the step.
 
     Args:
         name: a key of `TOYS`.
-        seed: of the points.
 
     Raises:
         KeyError: the name is unknown.
     """
-    toy, generator = TOYS[name], torch.Generator().manual_seed(seed)
-    means = torch.stack(
-        [-toy.log_prob(toy.sample(BATCH, generator)).mean() for _ in range(BATCHES)]
-    )
-    return means.mean().item(), means.std().item() / BATCHES**0.5
+    fine, coarse = (_on_grid(name, step) for step in (STEP, 2 * STEP))
+    return fine, abs(fine - coarse)
+
+
+def _on_grid(name: str, step: float) -> float:
+    n = round(2 * REACH / step)
+    axis = step * (torch.arange(n, dtype=torch.float64) + 0.5) - REACH
+    total = 0.0
+    for row in axis.split(max(1, 100_000 // n)):
+        p = TOYS[name].log_prob(torch.cartesian_prod(row, axis)).exp()
+        total -= p.xlogy(p).sum().item()
+    return math.prod((step, step)) * total

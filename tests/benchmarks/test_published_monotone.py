@@ -122,8 +122,7 @@ def test_the_norms_are_held_at_their_bounds():
 
 def test_singular_vectors_can_be_taken_over_and_are_kept_up_after_a_change():
     net = block(2).net
-    taken = {**weights(2, 3, 16), **{f"left{i}": u for i, u in enumerate(net._left)}}
-    taken |= {f"right{i}": v for i, v in enumerate(net._right)}
+    taken = {**weights(2, 3, 16), **dict(net.named_buffers())}
     other = PublishedDense(taken, cpila, 0.9, 0.98)
     x = noise(5, 2)
     assert_close(other.normalised()(x), net.normalised()(x), rtol=0, atol=0)

@@ -33,6 +33,15 @@ def test_the_ratio_is_the_median_over_rounds_of_peer_over_ours():
     assert row["limit_gflops"] == pytest.approx(16e-9, rel=1e-3)
 
 
+def test_times_are_those_of_one_piece_where_a_call_does_several():
+    times = Times(ours=[8.0], peer=[24.0], limit=[4.0])
+    row = rows.row("a_case", comparison(pieces=4), times, CPU)
+    assert (row["ours_ms"], row["peer_ms"], row["limit_ms"]) == (2000.0, 6000.0, 500.0)
+    # What compares times or rates is of the whole call.
+    assert (row["ratio"], row["limit_share"]) == (3.0, 0.25)
+    assert row["limit_gflops"] == pytest.approx(4e-9, rel=1e-3)
+
+
 def test_facts_and_versions_reach_the_row():
     pair = comparison(facts={"images": 7}, packages=("numpy", "no-such-package"))
     row = rows.row("a_case", pair, Times([1.0], [1.0], [1.0]), CPU)

@@ -1,0 +1,97 @@
+"""Score what was trained on the staircase or on plane densities, certify it, prepare its figures.
+
+python -m monotone_flow.evaluate --profile fast --dataset toys --method monotone
+
+Reads what training left in results/<profile>/monotone_flow/<dataset>/<method>/; writes metrics.json
+and arrays.npz to results/<profile>/monotone_flow/scores/<dataset>/<method>/.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.errors import UserError, command
+from common.flows.bank import Stack
+from common.metrics.scores import write_scores
+from common.training import config, weights
+from common.training.curve import read_curve
+from common.training.device import pick_device
+from common.training.provenance import parameter_count
+from monotone_flow.config import Train
+from monotone_flow.fit_scores import score_fit
+from monotone_flow.plane_scores import score_plane
+from monotone_flow.protocol import Evaluate
+from monotone_flow.train import columns
+from monotone_flow.vectors import build
+
+
+@command
+def main() -> None:
+    """Evaluate one method."""
+    arguments = argparse.ArgumentParser(
+        prog="python -m monotone_flow.evaluate", description=__doc__
+    )
+    arguments.formatter_class = argparse.RawDescriptionHelpFormatter
+    arguments.add_argument("--profile", default="fast", help="fast, paper, paper-gpu")
+    arguments.add_argument("--dataset", required=True, help="staircase, toys")
+    arguments.add_argument("--method", required=True, help="monotone, i_densenet, ...")
+    arguments.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    arguments.add_argument("--out", type=Path, default=Path("results"))
+    args = arguments.parse_args()
+    section = config.section("monotone_flow", args.profile, "train", args.dataset, args.method)
+    trained = config.load(section, Train)
+    section = config.section("monotone_flow", args.profile, "evaluate", args.dataset)
+    cfg = config.load(section, Evaluate)
+    root = args.out / args.profile / "monotone_flow"
+    folder = root / args.dataset / args.method
+    device = pick_device(args.device)
+    last = restore(folder / "weights.pt", trained, args.dataset, device)
+    best = restore(folder / "best.pt", trained, args.dataset, device)
+
+    curve = read_curve(folder / "curve.csv")
+    names = columns(trained.models)
+    arrays = {f"curve_{name}": torch.tensor(curve[name]) for name in names[:3]}
+    arrays["curve_valid"] = torch.tensor([curve[name] for name in names[3:]]).T
+    metrics: dict[str, Any] = {
+        "training": read_status(folder),
+        "parameters": parameter_count(last) // last.models,
+        "models": last.models,
+        "scaled_down": trained.model.scaled_down,
+    }
+    score = score_fit if args.dataset == "staircase" else score_plane
+    score(last, best, trained, cfg, metrics, arrays)
+    write_scores(root / "scores" / args.dataset / args.method, metrics, arrays)
+
+
+def restore(path: Path, trained: Train, dataset: str, device: torch.device) -> Stack:
+    """Build the models and load their weights, in the dtype they were trained in."""
+    state, _ = weights.read_weights(path, device)
+    features = 1 if dataset == "staircase" else 2
+    stack = build(trained.model, features, trained.models, trained.seed)
+    stack.to(device, getattr(torch, trained.dtype))
+    try:
+        stack.load_tensors(state)
+    except (KeyError, IndexError, RuntimeError):
+        raise UserError(
+            f"{path}: not the weights of the model that the parameters name; train it again"
+        ) from None
+    return stack.eval()
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """Return how the training ended."""
+    path = folder / "status.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; train this model first") from None
+    except (TypeError, ValueError):  # no mapping, or no JSON
+        raise UserError(f"{path}: damaged; train this model again") from None
+
+
+if __name__ == "__main__":
+    main()

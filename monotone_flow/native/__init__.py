@@ -1,0 +1,169 @@
+"""Blocks of the plane compiled for this machine's processor: the same maps, many times faster.
+
+The kernel is one C++ file with a plain C interface. It is built at the first use by the C++ compiler
+of the machine, if there is one, and kept in the user's cache; nothing is installed.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monotone_flow.tape import Net
+
+SOURCE = Path(__file__).with_name("block.cpp")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
+# As the kernel's.
+FEATURES, MAX_LAYERS, MAX_OUT, MAX_ROWS = 2, 4, 32, 132
+KINDS = ("residual", "inverse_residual", "monotone")
+ACTIVATIONS = ("cpila", "clipswish", "lipswish", "crelu")
+LIMIT = 60
+
+
+class _Call(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("kind", "activation", "halves", "layers")),
+        *((name, ctypes.c_int) for name in ("models", "batch")),
+        *((name, ctypes.c_int * (MAX_LAYERS + 1)) for name in ("out", "start", "stop")),
+        *((name, ctypes.c_void_p * (MAX_LAYERS + 1)) for name in ("weight", "bias")),
+        ("beta", ctypes.c_void_p),
+        ("tol", ctypes.c_float),
+        ("limit", ctypes.c_int),
+    ]
+
+
+def fits(net: Net, x: Tensor) -> bool:
+    """Return whether the kernel computes this net at x (K, D, B)."""
+    sizes = [weight.shape[-2] for weight in net.weights[:-1]]
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and x.shape[1] == FEATURES
+        and x.shape[2] > 0
+        and net.profile.name in ACTIVATIONS
+        and len(sizes) <= MAX_LAYERS
+        and max(sizes) <= MAX_OUT
+        and net.span(len(sizes))[1] <= MAX_ROWS
+    )
+
+
+def forward(kind: str, net: Net, x: Tensor, tol: float) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Return the root w, z, log-determinants (K, B) and the largest relative residual."""
+    x = x.contiguous()
+    call, kept = _describe(kind, net, x, tol)
+    w, z = torch.empty_like(x), torch.empty_like(x)
+    logdet = x.new_empty(x.shape[0], x.shape[2])
+    worst = library().block_forward(
+        ctypes.byref(call), x.data_ptr(), w.data_ptr(), z.data_ptr(), logdet.data_ptr()
+    )
+    del kept
+    return w, z, logdet, worst
+
+
+def backward(
+    kind: str, net: Net, w: Tensor, z_bar: Tensor, logdet_bar: Tensor
+) -> tuple[Tensor, ...]:
+    """Return the cotangent of x, and those of `net.tensors()` in their order."""
+    call, kept = _describe(kind, net, w, 0.0)
+    z_bar, logdet_bar = z_bar.contiguous(), logdet_bar.contiguous()
+    x_bar = torch.empty_like(w)
+    bars = [torch.empty_like(tensor) for tensor in kept]
+    layers = len(net.weights)
+    pointers = ctypes.c_void_p * (MAX_LAYERS + 1)
+    beta_bar = bars[-1] if net.betas else None
+    library().block_backward(
+        ctypes.byref(call),
+        w.data_ptr(),
+        z_bar.data_ptr(),
+        logdet_bar.data_ptr(),
+        x_bar.data_ptr(),
+        pointers(*(bar.data_ptr() for bar in bars[:layers])),
+        pointers(*(bar.data_ptr() for bar in bars[layers : 2 * layers])),
+        beta_bar.data_ptr() if beta_bar is not None else None,
+    )
+    betas = beta_bar.view(len(net.betas), -1, 1, 1).unbind() if beta_bar is not None else ()
+    return (x_bar, *bars[: 2 * layers], *betas)
+
+
+def _describe(kind: str, net: Net, x: Tensor, tol: float) -> tuple[_Call, list[Tensor]]:
+    """Return the call's description and the tensors it points into, which must outlive it."""
+    kept = [tensor.detach().contiguous() for tensor in (*net.weights, *net.biases)]
+    layers = len(net.weights)
+    call: Any = _Call()
+    call.kind, call.activation = KINDS.index(kind), ACTIVATIONS.index(net.profile.name)
+    call.halves, call.layers = len(net.profile.signs), layers - 1
+    call.models, call.batch = x.shape[0], x.shape[2]
+    for layer in range(layers):
+        call.out[layer] = net.weights[layer].shape[-2]
+        call.start[layer], call.stop[layer] = net.span(layer)
+        call.weight[layer] = kept[layer].data_ptr()
+        call.bias[layer] = kept[layers + layer].data_ptr()
+    if net.betas:
+        kept.append(torch.stack([beta.detach().flatten() for beta in net.betas]).contiguous())
+        call.beta = kept[-1].data_ptr()
+    call.tol, call.limit = tol, LIMIT
+    return call, kept
+
+
+def digest() -> str:
+    """Return the SHA-256 of the kernel's source, which no import shows."""
+    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()
+
+
+def available() -> bool:
+    """Return whether the kernel is there or can be built; the reason is said once if not."""
+    return library() is not None
+
+
+@cache
+def library() -> Any:
+    """Return the kernel, built if need be, or None where that is impossible."""
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None or shutil.which(compiler) is None:
+        print("no C++ compiler: blocks of the plane take the slower path", file=sys.stderr)
+        return None
+    path = _place(compiler)
+    if not path.exists():
+        try:
+            _build(compiler, path)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"blocks of the plane take the slower path: {error}", file=sys.stderr)
+            return None
+    found = ctypes.CDLL(str(path))
+    found.block_forward.restype = ctypes.c_float
+    found.block_forward.argtypes = [ctypes.c_void_p] * 5
+    found.block_backward.restype = None
+    found.block_backward.argtypes = [ctypes.c_void_p] * 8
+    return found
+
+
+def _place(compiler: str) -> Path:
+    """Name the built kernel by all that it depends on: source, compiler and processor."""
+    try:
+        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        processor = next(line for line in processor.splitlines() if line.startswith("flags"))
+    except (OSError, StopIteration):
+        processor = platform.processor()
+    text = SOURCE.read_text(encoding="utf-8") + compiler + " ".join(FLAGS) + processor
+    cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return Path(cache_home) / "monotone_flow" / f"block-{name}.so"
+
+
+def _build(compiler: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        command = [compiler, *FLAGS, str(SOURCE), "-o", str(made)]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        os.replace(made, path)  # whoever builds at the same time finds a whole file

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from common.errors import UserError, command
 from common.flows.bank import Stack
@@ -23,10 +22,11 @@ from common.training.device import pick_device
 from common.training.provenance import parameter_count
 from monotone_flow.config import Train
 from monotone_flow.fit_scores import score_fit
+from monotone_flow.fused import fused
 from monotone_flow.plane_scores import score_plane
 from monotone_flow.protocol import Evaluate
 from monotone_flow.train import columns
-from monotone_flow.vectors import build
+from monotone_flow.vectors import build, kernel_sizes
 
 
 @command
@@ -63,7 +63,8 @@ def main() -> None:
         "scaled_down": trained.model.scaled_down,
     }
     score = score_fit if args.dataset == "staircase" else score_plane
-    score(last, best, trained, cfg, metrics, arrays)
+    with fused(kernel_sizes(trained)):
+        score(last, best, trained, cfg, metrics, arrays)
     write_scores(root / "scores" / args.dataset / args.method, metrics, arrays)
 
 

@@ -1,7 +1,7 @@
 """Score fits of the staircase: errors on a fixed grid, slopes, certificates."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from common.flows.bank import Stack
 from common.metrics.certificate import certificate
 from common.training.seeding import generator
 from monotone_flow import staircase
-from monotone_flow.chain import OperatorChain
+from monotone_flow.chain import OperatorChain, StackedActNorm
 from monotone_flow.config import Train
 from monotone_flow.over_models import mean_over_models
 from monotone_flow.protocol import Evaluate
@@ -67,7 +67,8 @@ def fit(stack: Stack, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _scales(chain: OperatorChain) -> float:
     """Return the product of the first model's scales."""
-    return math.prod(float(part.log_scale[0].sum().exp()) for part in chain.scales)  # type: ignore[operator, union-attr]
+    scales = [cast(StackedActNorm, part) for part in chain.scales]
+    return math.prod(float(scale.log_scale[0].sum().exp()) for scale in scales)
 
 
 def largest_slope(layout: tuple[str, ...], constants: list[float], scale: float) -> float:

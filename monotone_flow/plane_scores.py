@@ -52,8 +52,10 @@ def score_plane(
         part = models_of(last, trained, models)
         scores, points = _scores(part, name, cfg, place)
         published = mean_over_models(looks[:, models].mean(0))
-        spread = looks[:, models].mean(1).std().item() / math.sqrt(len(looks))
-        published["se"] = max(spread, published["se"] or 0.0)
+        # The looks differ by their points and by what training did between them.
+        if len(looks) > 1:
+            spread = looks[:, models].mean(1).std().item() / math.sqrt(len(looks))
+            published["se"] = max(spread, published["se"] or 0.0)
         metrics["sets"][name] = {"published": {**published, "looks": len(looks)}, **scores}
         box = ((-BOX, -BOX), (BOX, BOX))
         kept = points[:, : cfg.certified].double()

@@ -34,6 +34,7 @@ PRIVATE = {
 }
 # Results of the profiles belong to other parameters than ours.
 LEFT_OUT = ("results", "dvc.lock", "*/dvc.lock")
+MONOTONE_SETS = ("staircase", "toys")
 SPLINE_METHODS = ("gaussian", "lrs_c", "rq_c")
 IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@localhost")
 
@@ -67,6 +68,16 @@ def small(params: dict[str, Any]) -> dict[str, Any]:
         splines["train"]["wine"][method] |= {"steps": 4, "eval_every": 2}
     splines["evaluate"]["wine"] |= {"certified": 2, "jacobians": 1}
     splines["inverse"] |= {"elements": 1000, "samples": 10, "rounds": 1}
+    monotone = params["monotone_flow"]
+    for dataset in MONOTONE_SETS:
+        looks = {"steps": 4, "eval_every": 2, "last_looks": 1, "last_every": 2, "eval_points": 50}
+        monotone["train"][dataset]["monotone"] |= looks | {"batch": 50, "compiled": False}
+        few = {"points": 100, "certified": 3, "jacobians": 1}
+        monotone["evaluate"][dataset] |= few
+    runs = [f"fast-{dataset}-monotone" for dataset in MONOTONE_SETS]
+    monotone["runs"] = {run: monotone["runs"][run] for run in runs}
+    monotone["train"]["toys"]["monotone"] |= {"sets": ["rings"]}
+    monotone["evaluate"]["toys"] |= {"samples": 100, "grid": 8, "cells": 8}
     return params
 
 

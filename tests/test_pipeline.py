@@ -14,13 +14,22 @@ import yaml
 from common.report.cells import load_cells
 from common.report.ledger import VERDICTS
 from conf.compose import composition
-from tests.pipeline_workspace import ROOT, SPLINE_METHODS, Done, Pipeline, small
+from tests.pipeline_workspace import (
+    MONOTONE_SETS,
+    ROOT,
+    SPLINE_METHODS,
+    Done,
+    Pipeline,
+    small,
+)
 
 # Every test waits for processes.
 pytestmark = pytest.mark.slow
 
 METHODS = ("gaussian", "lu_net", "lu_net_published", "realnvp")
 LAST = ["tables", "figures", "report"]
+PAPERS = ("lu_net", "lrs_flow", "monotone_flow")
+MONOTONE = [f"{stage}@{name}-monotone" for stage in ("train", "evaluate") for name in MONOTONE_SETS]
 SPLINES = [f"{stage}@wine-{m}" for stage in ("train", "evaluate") for m in SPLINE_METHODS]
 PROFILES = sorted(path.stem for path in (ROOT / "conf/profile").glob("*.yaml"))
 
@@ -70,11 +79,12 @@ def test_one_command_leads_from_raw_data_to_the_page(finished):
     assert done.code == 0, done.text
     pairs = [f"{stage}@digits-{method}" for stage in ("train", "evaluate") for method in METHODS]
     splines = ["fetch@wine", *SPLINES, "inverse", "tables", "figures"]
-    assert sorted(done.ran) == sorted(["fetch@digits", *pairs, "speed", *LAST, *splines])
+    blocks = [*MONOTONE, "tables", "figures"]
+    assert sorted(done.ran) == sorted(["fetch@digits", *pairs, "speed", *LAST, *splines, *blocks])
     made = finished.pipeline.results()
     page = html.unescape(made["index.html"].decode())
     parts = (("tables", ("md", "tex", "csv")), ("figures", ("png", "svg")))
-    for paper, (part, endings) in itertools.product(("lu_net", "lrs_flow"), parts):
+    for paper, (part, endings) in itertools.product(PAPERS, parts):
         listed = json.loads(made[f"{paper}/{part}/index.json"])
         assert listed
         for entry in listed:
@@ -86,7 +96,7 @@ def test_one_command_leads_from_raw_data_to_the_page(finished):
 def test_every_published_cell_gets_a_verdict_and_a_reason(finished):
     rows = ledger(finished.pipeline)
     places = {(row["paper"], row["table"], row["row"], row["column"]) for row in rows}
-    published = [load_cells(ROOT / paper / "paper.yaml") for paper in ("lu_net", "lrs_flow")]
+    published = [load_cells(ROOT / paper / "paper.yaml") for paper in PAPERS]
     assert len(places) == len(rows) == sum(map(len, published))
     assert len(published[0]) == 16
     assert {row["verdict"] for row in rows} <= set(VERDICTS)
@@ -173,9 +183,11 @@ def test_dvc_reads_the_pipeline_of_every_profile(cloned, profile, tmp_path):
     assert done.code == 0, done.text
     stages = done.text.split()
     params = yaml.safe_load(text)
-    for run in params["lrs_flow"]["runs"]:
-        assert run.startswith(f"{profile}-")
-        assert {f"lrs_flow/dvc.yaml:{stage}@{run}" for stage in ("train", "evaluate")} <= {*stages}
+    for paper in ("lrs_flow", "monotone_flow"):
+        for run in params[paper]["runs"]:
+            assert run.startswith(f"{profile}-")
+            for stage in ("train", "evaluate"):
+                assert f"{paper}/dvc.yaml:{stage}@{run}" in stages
     section = params["lu_net"]
     for dataset, method in itertools.product(section["datasets"], section["methods"]):
         for stage in ("train", "evaluate"):

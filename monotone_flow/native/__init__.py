@@ -1,7 +1,7 @@
 """Blocks of the plane compiled for this machine's processor: the same maps, many times faster.
 
-The kernel is one C++ file with a plain C interface. It is built at the first use by the C++ compiler
-of the machine, if there is one, and kept in the user's cache; nothing is installed.
+The kernel is one C++ file with a plain C interface. It is built at the first use by the machine's
+C++ compiler, if there is one, and kept in the user's cache; nothing is installed.
 """
 
 import ctypes

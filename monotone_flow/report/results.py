@@ -135,6 +135,8 @@ def read_results(folder: Path, profile: str, root: Path = Path(), partial: bool 
     section = config.section("monotone_flow", profile, root=root)
     found: Results = {}
     for key in ("runs", "image_runs"):
+        if key not in section:
+            continue
         for run in section.at(key).values():
             dataset, method = run["dataset"], run["method"]
             place = folder / dataset / method

@@ -1,4 +1,4 @@
-"""The differential entropy of a toy set: the floor of any model's expected negative log-likelihood."""
+"""The differential entropy of a toy set: the floor of any model's negative log-likelihood."""
 
 import functools
 import math
@@ -7,7 +7,7 @@ import torch
 
 from monotone_flow.toys.registry import TOYS
 
-# Cells that put the edges of the checkerboard on their own; the densities beyond +-5 are negligible.
+# Cells that put the edges of the checkerboard on their own; densities beyond +-5 are negligible.
 STEP, REACH = 1 / 32, 5
 
 

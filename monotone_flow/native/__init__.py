@@ -47,12 +47,12 @@ def fits(net: Net, x: Tensor) -> bool:
     sizes = [weight.shape[-2] for weight in net.weights[:-1]]
     return (
         x.device.type == "cpu"
-        and x.dtype == torch.float32
+        and all(t.dtype == torch.float32 and len(t) == len(x) for t in (x, *net.tensors()))
         and x.shape[1] == FEATURES
         and x.shape[2] > 0
         and net.profile.name in ACTIVATIONS
         and len(sizes) <= MAX_LAYERS
-        and max(sizes) <= MAX_OUT
+        and max(sizes, default=0) <= MAX_OUT
         and net.span(len(sizes))[1] <= MAX_ROWS
     )
 
@@ -133,13 +133,13 @@ def library() -> Any:
         print("no C++ compiler: blocks of the plane take the slower path", file=sys.stderr)
         return None
     path = _place(compiler)
-    if not path.exists():
-        try:
+    try:
+        if not path.exists():
             _build(compiler, path)
-        except (OSError, subprocess.SubprocessError) as error:
-            print(f"blocks of the plane take the slower path: {error}", file=sys.stderr)
-            return None
-    found = ctypes.CDLL(str(path))
+        found = ctypes.CDLL(str(path))
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"blocks of the plane take the slower path: {error}", file=sys.stderr)
+        return None
     found.block_forward.restype = ctypes.c_float
     found.block_forward.argtypes = [ctypes.c_void_p] * 5
     found.block_backward.restype = None

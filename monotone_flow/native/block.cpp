@@ -21,8 +21,9 @@ enum Kind { RESIDUAL, INVERSE_RESIDUAL, MONOTONE };
 enum Activation { CPILA, CLIPSWISH, LIPSWISH, CRELU };
 
 inline vf splat(float a) { return a - (vf){}; }
-inline vf lower(vf a, vf b) { return a < b ? a : b; }
-inline vf upper(vf a, vf b) { return a > b ? a : b; }
+// A NaN in `a` stays: bounds are passed as `b`.
+inline vf lower(vf a, vf b) { return b < a ? b : a; }
+inline vf upper(vf a, vf b) { return b > a ? b : a; }
 inline vf magnitude(vf a) { return upper(a, -a); }
 
 // A NaN wins: it must not get lost.

@@ -49,7 +49,7 @@ def write(folder: Path, profile: str, partial: bool = False) -> None:
     results = read_results(folder / "scores", profile, partial=partial)
     rows = join(work.paper, cells, measurements(cells, results, published_counts(), profile))
     tables = [
-        claims(results),
+        claims(results, cells),
         *fit(results, cells),
         *toys(results, cells),
         images(rows),

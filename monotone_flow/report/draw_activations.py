@@ -39,7 +39,7 @@ def activations() -> tuple[Figure, Caption]:
         alt=(
             "Three curves of Pila and its derivatives that join straight lines at zero; beside "
             "them the speed of CPila, a wavy line just below one, and that of CLipSwish with a dip "
-            "to 0.64 in the middle"
+            f"to {swish_low:.2f} in the middle"
         ),
     )
 

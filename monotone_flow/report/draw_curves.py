@@ -19,7 +19,7 @@ def fit_curves(results: list[Result], folder: Path) -> Caption:
         colour = COLOURS[list(PANELS).index(result.method)]
         step, valid = result.arrays["curve_step"], result.arrays["curve_valid"]
         for seed, values in enumerate(valid.T):
-            label = result.name if seed == 0 else None
+            label = result.label if seed == 0 else None
             ax.semilogy(step, values, color=colour, lw=0.9, alpha=0.8, label=label)
     ax.set_xlabel("step")
     ax.set_ylabel("mean squared error")
@@ -53,7 +53,7 @@ def toy_curves(results: list[Result], folder: Path) -> Caption:
         ax.set_xlabel("step")
     axes[0].set_ylabel("above the entropy [nats]")
     lines = [Line2D([], [], color=COLOURS[place]) for place in range(len(results))]
-    figure.legend(lines, [r.name for r in results], loc="outside lower center", ncols=4)
+    figure.legend(lines, [r.label for r in results], loc="outside lower center", ncols=4)
     save(figure, folder / "toy_curves")
     return Caption(
         file="toy_curves.svg",

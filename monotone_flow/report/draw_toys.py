@@ -1,5 +1,6 @@
 """Draw the plane densities: data, the true density, and each model's density and samples."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from common.report.figures import Caption, panels, save
+from common.report.tables import NOT_FINITE
 from monotone_flow.report.draw_fit import scaled_down
 from monotone_flow.report.results import SETS, Result, number, set_name
 
@@ -33,7 +35,8 @@ def toys(results: list[Result], folder: Path) -> Caption:
             ax.remove()
         for number_, result in enumerate(having):
             excess = number(result.sets[name]["excess"]["mean"])
-            words = result.ending or f"excess {excess:.3f} nats"
+            shown = f"{excess:.3f} nats" if math.isfinite(excess) else NOT_FINITE
+            words = result.ending or f"excess {shown}"
             density, samples = (result.arrays[f"{kind}_{name}"] for kind in ("density", "samples"))
             _show(row[2 + 2 * number_], density, bright, f"{result.name}\n{words}")
             _show(row[3 + 2 * number_], samples, many, "its samples")

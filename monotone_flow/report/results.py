@@ -79,6 +79,11 @@ class Result:
         return names.get(self.method, self.method)
 
     @property
+    def label(self) -> str:
+        """Return the name for a legend, and how the training ended if it did not end well."""
+        return f"{self.name}\n{self.ending}" if self.ending else self.name
+
+    @property
     def lacks(self) -> str:
         """Say what is smaller than published; nothing if nothing is."""
         words, training = str(self.metrics["scaled_down"]), self.metrics["training"]

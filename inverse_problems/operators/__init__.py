@@ -1,0 +1,1 @@
+"""Linear measurements of images."""

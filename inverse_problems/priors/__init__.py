@@ -1,0 +1,1 @@
+"""Generative models of images as priors of an inverse problem."""

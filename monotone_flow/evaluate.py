@@ -54,6 +54,11 @@ def main() -> None:
 
     curve = read_curve(folder / "curve.csv")
     names = columns(trained.models)
+    if missing := [name for name in names if name not in curve]:
+        raise UserError(
+            f"{folder / 'curve.csv'}: expected a column for each of {trained.models} models, but "
+            f"{missing[0]} is missing; train this model again"
+        )
     arrays = {f"curve_{name}": torch.tensor(curve[name]) for name in names[:3]}
     arrays["curve_valid"] = torch.tensor([curve[name] for name in names[3:]]).T
     metrics: dict[str, Any] = {

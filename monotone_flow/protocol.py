@@ -1,6 +1,6 @@
 """What `params.yaml` may say about the evaluation of vectors."""
 
-from pydantic import ConfigDict, PositiveInt
+from pydantic import ConfigDict, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 
@@ -25,3 +25,14 @@ class Evaluate:
     jacobians: PositiveInt = 20
     cells: PositiveInt = 400
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Evaluate":
+        if self.jacobians > self.certified:
+            raise ValueError(
+                f"jacobians are taken at certified points: expected at most {self.certified}, "
+                f"got {self.jacobians}"
+            )
+        if self.cells % 2:  # the integral is compared with that of every second cell
+            raise ValueError(f"expected an even number of cells, got {self.cells}")
+        return self

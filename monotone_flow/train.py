@@ -115,6 +115,8 @@ def train(run: Run, cfg: Train, dataset: str, device: torch.device) -> None:
                 nets.power_iterate(cfg.norms.look)
                 noise = generator(cfg.seed, VALID_POINTS, step + 1, device=device)
                 scores = look(task, stack, cfg.eval_points, noise, dtype)
+                guard.check(scores, step)
+                guard.raise_if_bad()
                 best.update(scores, stack.tensors(), step + 1)
                 curve.append([step + 1, lr, total.mean().item() / since, *scores.tolist()])
                 total.zero_()

@@ -44,7 +44,9 @@ def disks(lipschitz: float = 0.8) -> tuple[Figure, Caption]:
         _circle(ax, bounds[kind], color=PALETTE["reference"], lw=1.2)
         drawn = differences(kind, lipschitz)
         for (name, q), (*_, colour) in zip(drawn.items(), NETS.values(), strict=True):
-            ax.scatter(*q.mT, s=5, color=colour, alpha=0.7, lw=0, label=name, rasterized=True)
+            ax.scatter(
+                q[:, 0], q[:, 1], s=5, color=colour, alpha=0.7, lw=0, label=name, rasterized=True
+            )
         arrow = {"arrowstyle": "-|>", "color": PALETTE["reference"], "lw": 1.5, "shrinkB": 0}
         ax.annotate("", (1, 0), (0, 0), arrowprops={**arrow, "shrinkA": 0})
         ax.set_title(_title(kind, bounds[kind], torch.cat(list(drawn.values()))), fontsize=9.5)

@@ -63,6 +63,6 @@ def _show(ax: Axes, values: NDArray[np.generic], top: float, title: str) -> None
     ax.set_yticks([])
 
 
-def _bright(values: NDArray[np.generic]) -> float:
+def _bright(values: NDArray[np.floating]) -> float:
     inside = values[values > 0]
     return float(np.quantile(inside, BRIGHT)) if inside.size else 1.0

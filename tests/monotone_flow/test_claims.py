@@ -140,6 +140,7 @@ def test_plane_densities_are_judged_set_by_set(lab: Lab):
     assert "Rings -0.0" in evidence
     assert "± 0.0028" in evidence  # twice the root of two errors of 0.001
     assert "not of training again" in evidence
+    assert f"Only {len(ORDER)} of 8 sets were run." in evidence
     assert evidence.endswith(f"Scaled down: {LESS}.")
 
 

@@ -117,6 +117,12 @@ def fewer_models(path: Path) -> None:
 OTHER = "not the weights of the model that the parameters name; train it again"
 
 
+def narrow(path: Path) -> None:
+    """Take the last model out of the curve."""
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+
+
 @pytest.mark.parametrize(
     ("file", "harm", "message"),
     [
@@ -130,6 +136,7 @@ OTHER = "not the weights of the model that the parameters name; train it again"
         ("best.pt", drop, OTHER),
         ("curve.csv", Path.unlink, "no learning curve there"),
         ("curve.csv", lambda path: path.write_text("step\nx\n"), "not a learning curve"),
+        ("curve.csv", narrow, "expected a column for each of"),
         ("status.json", Path.unlink, "not found; train this model first"),
         ("status.json", lambda path: path.write_text("{"), "damaged; train this model again"),
     ],

@@ -41,6 +41,16 @@ def rate(self, step):
     return calm(self, step)
 monotone_flow.config.Train.rate = rate
 """
+# The last look sees what no loss has seen.
+LAST_LOOK = """
+import monotone_flow.vectors
+look, looks = monotone_flow.vectors.look, []
+def spoiled(*arguments):
+    scores = look(*arguments)
+    looks.append(scores)
+    return scores * float("nan") if len(looks) == {n} else scores
+monotone_flow.vectors.look = spoiled
+"""
 
 
 def status(folder: Path) -> dict[str, Any]:
@@ -237,6 +247,16 @@ def test_a_training_that_diverges_keeps_its_last_good_state(
     # It is over: the same command only exports.
     assert workspace.train(dataset, method) == Done(0, "", "")
     assert status(results)["status"] == "diverged"
+
+
+@pytest.mark.slow
+@BOTH
+def test_a_last_look_that_is_not_finite_is_a_divergence(workspace, reference, dataset, method):
+    steps = read_curve(reference(dataset, method).results(dataset, method) / "curve.csv")["step"]
+    done = workspace.train(dataset, method, fault=LAST_LOOK.format(n=len(steps)))
+    assert done.code == 0, done.err
+    found = status(workspace.results(dataset, method))
+    assert (found["status"], found["steps_run"]) == ("diverged", steps[-2])
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ UNITS = {
     "ms": "milliseconds",
     "ms/step": "milliseconds per training step",
     "ms/image": "milliseconds per image",
+    "dB": "decibels of the peak signal-to-noise ratio, values from 0 to 1",
+    "length": "Euclidean norm",
     "MiB": "2^20 bytes",
     "MiB peak allocated": "2^20 bytes, the largest sum of live tensors",
     "%": "hundredths",

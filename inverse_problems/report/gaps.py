@@ -1,0 +1,66 @@
+"""Paired differences of quality between methods, with their errors."""
+
+import math
+from dataclasses import dataclass
+
+from inverse_problems.report.results import Cell, Score, Solve
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Hold a difference of two scores, with twice its standard error and where it was seen."""
+
+    value: float
+    margin: float
+    where: str
+
+    @property
+    def outcome(self) -> str:
+        """Judge whether the difference is above zero by more than its margin."""
+        if not math.isfinite(self.value) or not abs(self.value) > self.margin:
+            return OPEN
+        return HOLDS if self.value > 0 else FAILS
+
+    @property
+    def words(self) -> str:
+        """Return the difference for a reader."""
+        return f"{self.where} {self.value:+.2f} ± {self.margin:.2f}"
+
+
+def gap(
+    ours: Solve,
+    cell: Cell,
+    peer: Solve,
+    by: float = 0.0,
+    *,
+    other: Cell | None = None,
+    where: str = "",
+) -> Gap | None:
+    """Return PSNR of a cell minus the peer's on the same problem, minus `by`, with its error.
+
+    Images and draws are shared, so the error is that of the per-image differences; with several
+    draws of the measurements, the larger one of that over images and that over draws.
+    """
+    if other is None:
+        keys = {key: cell.at[key] for key in ("set", "m") if key in cell.at}
+        found = peer.where(**keys)
+        if not found:
+            return None
+        other = found[0]
+    a, b = ours.arrays["psnr"][cell.index], peer.arrays["psnr"][other.index]
+    if a.shape != b.shape:
+        scores: tuple[Score, Score] = (cell.score(), other.score())
+        error = math.hypot(scores[0].se, scores[1].se)
+        value = scores[0].mean - scores[1].mean
+    else:
+        difference = a - b  # (draws, images)
+        value = float(difference.mean())
+        images = difference.mean(0)
+        error = float(images.std(ddof=1)) / math.sqrt(len(images)) if len(images) > 1 else math.nan
+        draws = difference.mean(1)
+        if len(draws) > 1:
+            error = max(error, float(draws.std(ddof=1)) / math.sqrt(len(draws)))
+    words = where or f"m = {cell.at['m']}:"
+    return Gap(value - by, 2 * error, words)

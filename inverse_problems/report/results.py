@@ -171,7 +171,7 @@ def read_results(folder: Path, profile: str, root: Path = Path(), partial: bool 
     folders: dict[tuple[str, str], Path] = {}
     for run in listed(section, "priors"):
         key = run["dataset"], run["prior"]
-        place = folder / "scores" / "priors" / key[0] / key[1]
+        place = folder / "scores" / key[0] / key[1]
         if partial and not (place / "metrics.json").exists():
             continue
         priors[key], folders[key] = read_metrics(place), place

@@ -1,0 +1,1 @@
+"""The experiments of this paper: which problems are solved by which methods."""

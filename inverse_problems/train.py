@@ -24,7 +24,9 @@ EXPORTS = ("weights.pt", "curve.csv", "status.json", "cost.json")
 @command
 def main() -> None:
     """Train, or continue, or export."""
-    arguments = argparse.ArgumentParser(prog="python -m inverse_problems.train", description=__doc__)
+    arguments = argparse.ArgumentParser(
+        prog="python -m inverse_problems.train", description=__doc__
+    )
     arguments.formatter_class = argparse.RawDescriptionHelpFormatter
     arguments.add_argument("--profile", default="fast", help="fast, paper, paper-gpu")
     arguments.add_argument("--dataset", required=True, help="digits, mnist, celeba64, ...")

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 STRICT = ConfigDict(extra="forbid", strict=True)
 
 Ratio = Annotated[float, Field(gt=0, le=1)]
-Penalty = Literal["norm", "square"]
+Penalty = Literal["norm", "squared"]
 Baseline = Literal[
     "lasso_dct",
     "lasso_haar",
@@ -18,9 +18,7 @@ Baseline = Literal[
     "bm3d",
     "pseudo_inverse",
 ]
-Start = Literal["zero", "small", "large", "lasso", "null_space", "noisy"]
-# Standard deviations of the random starts, as published.
-STDS = {"zero": 0.0, "small": 0.1, "large": 0.7}
+Start = Literal["zero", "small", "large", "lasso", "null_space", "noisy", "norm"]
 
 
 @dataclass(frozen=True, config=STRICT)

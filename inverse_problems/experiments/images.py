@@ -73,7 +73,7 @@ def _weights(cfg: Denoising, sigma: float, context: Context) -> list[Weight]:
 
 def _derived(sigma: float) -> Weight:
     """Return the weight that makes the minimum the most probable latents given the noise."""
-    square: Penalty = "square"
+    square: Penalty = "squared"
     return Weight(round(sigma**2, 12), square)
 
 

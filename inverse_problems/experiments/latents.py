@@ -16,10 +16,9 @@ from inverse_problems.experiments.problems import noisy
 from inverse_problems.experiments.scoring import as_bytes
 from inverse_problems.experiments.solved import Weight
 from inverse_problems.operators.base import LinearOperator
-from inverse_problems.priors.base import Prior
 
-# Streams of the seed that draw directions.
-DIRECTIONS, NULL = 11, 12
+# The stream of the seed that draws directions.
+DIRECTIONS = 11
 
 
 def starts(cfg: Starts, context: Context) -> tuple[dict[str, Any], Arrays]:
@@ -32,31 +31,21 @@ def starts(cfg: Starts, context: Context) -> tuple[dict[str, Any], Arrays]:
     gather = Gather(context)
     gather.truth(context.trained)
     for start in cfg.starts:
-        z0 = None
-        if start == "null_space":
-            z0 = beside_truth(context.generative, operator, x, cfg.distance, cfg.seed)
         for gamma in cfg.gammas:
             weight = Weight(gamma, "norm" if gamma else None)
             found = context.solved(
-                f"{start}-{gamma:g}", x, operator, y, weight=weight, start=start, z0=z0
+                f"{start}-{gamma:g}",
+                x,
+                operator,
+                y,
+                weight=weight,
+                start=start,
+                size=cfg.distance,
+                image=x,
             )
             at = {"start": start, "gamma": gamma, "m": operator.m, "ratio": operator.m / operator.n}
             gather.add(at, found)
     return gather.result(cfg.images)
-
-
-@torch.no_grad()
-def beside_truth(
-    prior: Prior, operator: LinearOperator, x: Tensor, distance: float, seed: int
-) -> Tensor:
-    """Return latents of images that are wrong, but measured exactly as the truth is.
-
-    The truth moves by `distance` in a random direction of the null space of A.
-    """
-    noise = torch.randn(x.shape, generator=generator(seed, NULL)).to(x)
-    inside = noise - operator.pseudo_inverse(operator(noise))
-    length = inside.flatten(1).norm(dim=1).clamp_min(1e-12)
-    return prior.encode(x + distance * inside / length.reshape(-1, 1, 1, 1))
 
 
 def norms(cfg: Norms, context: Context) -> tuple[dict[str, Any], Arrays]:
@@ -69,13 +58,11 @@ def norms(cfg: Norms, context: Context) -> tuple[dict[str, Any], Arrays]:
     operator, y, x = sensing(cfg.seed, cfg.noise, cfg.ratio, context)
     prior = context.generative
     typical = math.sqrt(prior.latents)
-    direction = torch.randn(len(x), prior.latents, generator=generator(cfg.seed, DIRECTIONS)).to(x)
-    direction = direction / direction.norm(dim=1, keepdim=True)
     gather = Gather(context)
     gather.truth(context.trained)
     for share in cfg.norms:
         norm = share * typical
-        found = context.solved(f"{share:g}", x, operator, y, z0=norm * direction)
+        found = context.solved(f"{share:g}", x, operator, y, start="norm", size=norm)
         found = {**found, "latent": found["latent"] * typical}
         gather.add({"norm": norm, "m": operator.m, "ratio": operator.m / operator.n}, found)
     metrics, arrays = gather.result(cfg.images)

@@ -72,7 +72,8 @@ class Solver(Protocol):
         *,
         weight: Weight = ...,
         start: Start | None = None,
-        z0: Tensor | None = None,
+        size: float = 0.0,
+        image: Tensor | None = None,
         sigma: float = 0.0,
     ) -> Outcome:
         """Return the recoveries of y (B, *measured).
@@ -82,7 +83,8 @@ class Solver(Protocol):
             y: the measurements.
             weight: of the penalty on the latents; baselines take none.
             start: of the latents; None for that of the method.
-            z0: the start itself, (B, k), in place of a named one.
+            size: of the start "norm": its norm; of "null_space": the distance from the truth.
+            image: the truth (B, C, H, W), for the start "null_space".
             sigma: standard deviation of the noise of a measurement, for baselines that need it.
         """
         ...

@@ -12,7 +12,7 @@ from common.report.figures import PALETTE, Caption, image_grid, panels, save
 from inverse_problems.report.draw_compressed import STYLES
 from inverse_problems.report.results import Cell, Solve, best, scaled_down, set_name
 
-PENALTIES = {"norm": "|z|", "square": "|z|²"}
+PENALTIES = {"norm": "|z|", "squared": "|z|²"}
 STARTS = {
     "zero": "zero",
     "small": "N(0, 0.1²)",

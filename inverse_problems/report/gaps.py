@@ -50,6 +50,8 @@ def gap(
             return None
         other = found[0]
     a, b = ours.arrays["psnr"][cell.index], peer.arrays["psnr"][other.index]
+    draws = min(len(a), len(b))  # the first draws are those of both
+    a, b = a[:draws], b[:draws]
     if a.shape != b.shape:
         scores: tuple[Score, Score] = (cell.score(), other.score())
         error = math.hypot(scores[0].se, scores[1].se)
@@ -59,8 +61,7 @@ def gap(
         value = float(difference.mean())
         images = difference.mean(0)
         error = float(images.std(ddof=1)) / math.sqrt(len(images)) if len(images) > 1 else math.nan
-        draws = difference.mean(1)
-        if len(draws) > 1:
-            error = max(error, float(draws.std(ddof=1)) / math.sqrt(len(draws)))
+        if draws > 1:
+            error = max(error, float(difference.mean(1).std(ddof=1)) / math.sqrt(draws))
     words = where or f"m = {cell.at['m']}:"
     return Gap(value - by, 2 * error, words)

@@ -65,8 +65,8 @@ class ImageModel(nn.Module):
         return self.bound(pixels, noise)
 
 
-def build(cfg: Model, shape: tuple[int, ...], levels: int | None, seed: int) -> ImageModel:
-    """Build an untrained model; its parameters are a function of the seed.
+def build(cfg: Model, shape: tuple[int, ...], levels: int | None, seed: int | None) -> ImageModel:
+    """Build an untrained model; its parameters are a function of the seed, if there is one.
 
     Raises:
         UserError: the data are no images, or too small for the scales.
@@ -84,7 +84,7 @@ def build(cfg: Model, shape: tuple[int, ...], levels: int | None, seed: int) -> 
         factor_out=cfg.factor_out,
         squeeze_first=cfg.squeeze_first,
         levels=levels,
-        generator=generator(seed, FLOW),
+        generator=_draws(seed, FLOW),
     )
     if cfg.dequantisation == "uniform":
         return ImageModel(flow, levels)
@@ -95,9 +95,13 @@ def build(cfg: Model, shape: tuple[int, ...], levels: int | None, seed: int) -> 
         width=cfg.noise_width,
         hidden=cfg.noise_hidden,
         levels=levels,
-        generator=generator(seed, NOISE),
+        generator=_draws(seed, NOISE),
     )
     return ImageModel(flow, levels, noise)
+
+
+def _draws(seed: int | None, stream: int) -> torch.Generator | None:
+    return None if seed is None else generator(seed, stream)
 
 
 def architecture(cfg: Model) -> Architecture:

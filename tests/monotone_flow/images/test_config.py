@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,9 @@ def test_every_image_run_of_a_profile_is_described_and_can_be_built(profile: str
         assert name == f"{profile}-{dataset}-{method}"
         cfg = config.load(section(profile, "images", "train", dataset, method), Train)
         config.load(section(profile, "images", "evaluate", dataset), Evaluate)
+        few = dataclasses.replace(cfg.model, blocks=(1,) * len(cfg.model.blocks))
         with torch.device("meta"):
-            model = build(cfg.model, *IMAGES[dataset], seed=None)
+            model = build(few, *IMAGES[dataset], seed=None)
         assert count(model) > 0
         assert (profile != "paper-gpu") == bool(cfg.model.scaled_down)
 

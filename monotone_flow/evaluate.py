@@ -7,7 +7,6 @@ and arrays.npz to results/<profile>/monotone_flow/scores/<dataset>/<method>/.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from monotone_flow.fit_scores import score_fit
 from monotone_flow.fused import fused
 from monotone_flow.plane_scores import score_plane
 from monotone_flow.protocol import Evaluate
+from monotone_flow.status import read_status
 from monotone_flow.train import columns
 from monotone_flow.vectors import build, kernel_sizes
 
@@ -86,17 +86,6 @@ def restore(path: Path, trained: Train, dataset: str, device: torch.device) -> S
             f"{path}: not the weights of the model that the parameters name; train it again"
         ) from None
     return stack.eval()
-
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """Return how the training ended."""
-    path = folder / "status.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; train this model first") from None
-    except (TypeError, ValueError):  # no mapping, or no JSON
-        raise UserError(f"{path}: damaged; train this model again") from None
 
 
 if __name__ == "__main__":

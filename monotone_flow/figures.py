@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common.errors import command
 from common.report.figures import Caption, save, write_captions
-from monotone_flow.report import draw_curves, draw_fit, draw_images, draw_toys
+from monotone_flow.report import draw_ablation, draw_curves, draw_fit, draw_images, draw_toys
 from monotone_flow.report.draw_activations import activations
 from monotone_flow.report.draw_disks import disks
 from monotone_flow.report.results import image_sets, of_set, read_results
@@ -44,10 +44,10 @@ def draw(folder: Path, profile: str, partial: bool = False) -> None:
         captions += [draw_fit.fits(found, target), draw_curves.fit_curves(found, target)]
     if found := of_set(results, "toys"):
         captions += [draw_toys.toys(found, target), draw_curves.toy_curves(found, target)]
-    captions += [
-        draw_images.samples(of_set(results, dataset), dataset, target)
-        for dataset in image_sets(results)
-    ]
+    for dataset in image_sets(results):
+        found = of_set(results, dataset)
+        captions.append(draw_ablation.ablation(found, dataset, target))
+        captions.append(draw_images.samples(found, dataset, target))
     for stem, make in (("disks", disks), ("activations", activations)):
         figure, caption = make()
         save(figure, target / stem)

@@ -20,6 +20,8 @@ class ActNorm(Bijection):
         channels: C of images (statistics over batch and pixels), D of vectors (over the batch).
         event_dims: 3 for images, 1 for vectors.
         eps: added to the first batch's variance.
+        minimum_variance: what the first batch's variance counts as where it is smaller, so that a
+            channel that is nearly constant is not blown up.
 
     Shapes: x and z (*batch, C, H, W) or (*batch, D); logdet (*batch,), pixels times the sum of s.
 
@@ -29,10 +31,17 @@ class ActNorm(Bijection):
 
     initialised: Tensor
 
-    def __init__(self, channels: int, event_dims: int = 1, eps: float = 1e-6) -> None:
+    def __init__(
+        self,
+        channels: int,
+        event_dims: int = 1,
+        eps: float = 1e-6,
+        minimum_variance: float = 0.0,
+    ) -> None:
         super().__init__()
         self.event_dims = event_dims
         self.eps = eps
+        self.minimum_variance = minimum_variance
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.shift = nn.Parameter(torch.zeros(channels))
         self.register_buffer("initialised", torch.tensor(False))
@@ -53,7 +62,8 @@ class ActNorm(Bijection):
         channel = x.dim() - self.event_dims
         dims = [dim for dim in range(x.dim()) if dim != channel]
         variance, mean = torch.var_mean(x, dims, correction=0)
-        self.log_scale.copy_(-0.5 * (variance + self.eps).log())
+        floored = variance.clamp(min=self.minimum_variance)
+        self.log_scale.copy_(-0.5 * (floored + self.eps).log())
         self.shift.copy_(-mean * self.log_scale.exp())
         self.initialised.fill_(True)
         self._waiting = False

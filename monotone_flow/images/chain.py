@@ -27,6 +27,7 @@ KINDS: dict[str, type[Block]] = {
 }
 VECTOR_BLOCKS = 4  # at the end, as published
 START = RelativeChange(1e-4)
+VARIANCE_FLOOR = 0.2  # of what an ActNorm divides by at its start, as published
 
 
 class OnVectors(Bijection):
@@ -109,7 +110,7 @@ def block_flow(
         shape_first = (4 * shape[0], shape[1] // 2, shape[2] // 2)
     else:
         shape_first = shape
-    links.append(ActNorm(shape_first[0], event_dims=3))
+    links.append(act_norm(shape_first[0], 3))
     links += build.scales(shape_first, blocks, first=True)
     if squeeze_first:
         links.append(Unsqueeze())
@@ -131,6 +132,11 @@ def start(flow: Flow, x: Tensor) -> None:
     finally:
         for block, estimator in zip(blocks, kept, strict=True):
             block.training_estimator = estimator
+
+
+def act_norm(channels: int, event_dims: int) -> ActNorm:
+    """Return a scale whose start divides by no variance below the published floor."""
+    return ActNorm(channels, event_dims, minimum_variance=VARIANCE_FLOOR)
 
 
 class _Build:
@@ -160,7 +166,7 @@ class _Build:
         links: list[Bijection] = []
         for i in range(blocks[0]):
             net = self.architecture.image(shape, first and i == 0, self.generator)
-            links += [self.make(net, event_dims=3, **self.settings), ActNorm(channels, 3)]
+            links += [self.make(net, event_dims=3, **self.settings), act_norm(channels, 3)]
         if len(blocks) == 1:
             return [*links, self._vectors(channels * height * width)] if self.vectors else links
         coarse = (4 * channels, height // 2, width // 2)
@@ -175,5 +181,5 @@ class _Build:
         links: list[Bijection] = []
         for _ in range(VECTOR_BLOCKS):
             net = self.architecture.vector(features, self.generator)
-            links += [self.make(net, event_dims=1, **self.settings), ActNorm(features)]
+            links += [self.make(net, event_dims=1, **self.settings), act_norm(features, 1)]
         return OnVectors(Chain(links))

@@ -16,7 +16,7 @@ QUOTED = "quoted from the literature; no model of this repository repeats it"
 UNKNOWN = "quoted from the literature; its architecture is not given here, so it is not counted"
 # Rows whose architecture is known, so that a GPU could train them.
 BUILT = ("monotone", "monotone_vdq", "i_densenet", "residual_flow")
-COMPUTE = "needs a GPU, and there is no stage yet that trains on images"
+COMPUTE = "needs a GPU; the profile paper-gpu lists its training where the data set can be had"
 
 
 def measurements(

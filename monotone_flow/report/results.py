@@ -22,6 +22,7 @@ PANELS = {
 }
 NAMES = {
     "monotone": "Monotone Flow",
+    "monotone_vdq": "Monotone Flow, learned noise",
     "i_densenet": "i-DenseNet",
     "residual_flow": "Residual Flow",
     "implicit": "Implicit flow",

@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 
 from common.report.figures import Caption, panels
 from monotone_flow import figures, plane_scores
-from monotone_flow.report import draw_curves, draw_fit, draw_toys
+from monotone_flow.report import draw_ablation, draw_curves, draw_fit, draw_images, draw_toys
 from monotone_flow.report.results import Result, of_set, read_results
 from tests.monotone_flow.invented import FLOORS, LESS, Lab, everything
 from tests.monotone_flow.test_draw import words
 
-MODULES = (draw_curves, draw_fit, draw_toys)
-STEMS = ["fit", "fit_curves", "toys", "toy_curves", "disks", "activations"]
+MODULES = (draw_ablation, draw_curves, draw_fit, draw_images, draw_toys)
+IMAGES = ["ablation_digits", "samples_digits"]
+STEMS = ["fit", "fit_curves", "toys", "toy_curves", *IMAGES, "disks", "activations"]
 
 
 @pytest.fixture
@@ -50,7 +51,9 @@ def test_every_figure_of_a_profile_is_drawn_twice_with_the_same_bytes(
 ):
     monkeypatch.chdir(tmp_path)
     without_training(monkeypatch)
-    folder = everything(tmp_path).folder
+    lab = everything(tmp_path)
+    lab.images()
+    folder = lab.folder
     files = []
     for _ in range(2):
         figures.draw(folder, "fast")
@@ -172,3 +175,43 @@ def test_a_score_that_is_not_finite_is_said(lab: Lab, drawn, tmp_path: Path):
     draw_toys.toys(read(lab, "toys"), tmp_path)
     assert "Monotone Flow excess not finite" in words(drawn["toys"])
     assert "nan" not in words(drawn["toys"])
+
+
+def test_the_ablation_is_drawn_by_step_and_by_second(lab: Lab, drawn, tmp_path: Path):
+    lab.images(lacks="small")
+    lab.edit("digits", "residual_cpila", training__status="diverged", training__steps_run=600)
+    results = read(lab, "digits")
+    caption = draw_ablation.ablation(results, "digits", tmp_path)
+    left, right = drawn["ablation_digits"].axes
+    for ax, against in ((left, "step"), (right, "seconds")):
+        assert len(ax.lines) == 4
+        for line, result in zip(ax.lines, results, strict=True):
+            assert np.array_equal(line.get_xdata(), result.arrays[f"curve_{against}"])
+            assert np.array_equal(line.get_ydata(), result.arrays["curve_valid"])
+    # Two colours for the blocks, two lines for the activations.
+    assert len({line.get_color() for line in left.lines}) == 2
+    assert [line.get_linestyle() for line in left.lines] == ["--", "-", "--", "-"]
+    text = words(drawn["ablation_digits"])
+    assert "residual, CPila diverged after step 600 of 1,000" in text
+    assert caption.caption.endswith("Scaled down: small.")
+
+
+def test_methods_outside_of_the_ablation_are_told_apart_by_colour():
+    styles = [draw_ablation.style(m, k) for k, m in enumerate(("monotone", "i_densenet", "x"))]
+    assert len(set(styles)) == 3
+
+
+def test_samples_have_a_row_for_each_model_and_white_places_where_there_are_few(
+    lab: Lab, drawn, tmp_path: Path
+):
+    lab.images(["residual_cpila", "monotone_cpila"])
+    results = read(lab, "digits")
+    draw_images.samples(results, "digits", tmp_path)
+    labels = [text.get_text() for text in drawn["samples_digits"].axes[0].get_yticklabels()]
+    assert labels == ["residual, CPila", "monotone, CPila"]
+    few = dict(results[0].arrays) | {"samples": results[0].arrays["samples"][:3]}
+    results[0].__dict__["arrays"] = few
+    found = draw_images.row(results[0])
+    assert found.shape == (draw_images.SHOWN, 1, 8, 8)
+    assert np.array_equal(found[:3], few["samples"])
+    assert bool((found[3:] == 255).all())

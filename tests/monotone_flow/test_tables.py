@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import math
 import re
 import shutil
 import sys
@@ -231,3 +232,53 @@ def test_a_profile_that_is_under_way_can_be_shown_as_far_as_it_is(lab: Lab):
     assert ledger["Monotone Flow", "Rings"].verdict == "not run"
     assert ledger["i-DenseNet", "Rings"].verdict == "scaled down"
     assert ledger["i-DenseNet", "Pinwheel"].reason == "not run in the profile fast"
+
+
+# Images
+
+
+def test_runs_on_images_are_compared_at_equal_steps_and_at_equal_seconds(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
+    lab.images(lacks="8x8 digits")
+    found = rows(run(monkeypatch), "ablation", "method")
+    assert [method for (method,) in found] == [
+        "residual, CLipSwish",
+        "residual, CPila",
+        "monotone, CLipSwish",
+        "monotone, CPila",
+    ]
+    first, last = found["residual, CLipSwish",], found["monotone, CPila",]
+    assert {row["steps"] for row in found.values()} == {"1000"}
+    # The invented scores fall as bits (1 + 3 exp(-step / 200)).
+    assert float(first["at_steps"]) == pytest.approx(2.45 * (1 + 3 * math.exp(-5)), abs=6e-4)
+    # The fastest run ends after 10 seconds, and the slowest has seen a quarter of its steps then:
+    # between the looks after 200 and 400.
+    assert {float(row["seconds"]) for row in found.values()} == {10}
+    between = (0.75 * math.exp(-1) + 0.25 * math.exp(-2)) * 3
+    assert float(last["at_seconds"]) == pytest.approx(2.33 * (1 + between), abs=6e-4)
+    assert float(first["at_seconds"]) == float(first["at_steps"])
+    assert [float(row["per_step"]) for row in found.values()] == [0.01, 0.02, 0.03, 0.04]
+    assert (float(last["test"]), float(last["test_se"])) == (2.34, 0.004)
+    assert {row["protocol"] for row in found.values()} == {"8x8 digits"}
+
+
+def test_a_diverged_run_on_images_has_no_score_and_sets_no_limit(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
+    lab.images()
+    lab.edit("digits", "residual_clipswish", training__status="diverged", training__steps_run=200)
+    found = rows(run(monkeypatch), "ablation", "method")
+    row = found["residual, CLipSwish",]
+    assert {row[key] for key in ("test", "at_steps", "at_seconds")} == {"diverged"}
+    assert {float(row["seconds"]) for row in found.values()} == {20}
+
+
+def test_a_run_on_images_that_had_no_look_in_time_has_no_score_then(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
+    lab.images(looks=2)
+    found = rows(run(monkeypatch), "ablation", "method")
+    # Its first look came after 20 seconds, at the end of the fastest run's ten.
+    assert found["monotone, CPila",]["at_seconds"] == ""
+    assert found["residual, CPila",]["at_seconds"] != ""

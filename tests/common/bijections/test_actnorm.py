@@ -81,3 +81,14 @@ def test_a_constant_channel_stays_finite():
     z, logdet = ActNorm(2).double().train()(torch.full((8, 2), 3.0, dtype=torch.float64))
     assert z.isfinite().all()
     assert logdet.isfinite().all()
+
+
+def test_a_channel_of_little_variance_is_divided_by_the_floor():
+    x = batch(4000, 2) * torch.tensor([0.01, 1.0], dtype=torch.float64)
+    norm = ActNorm(2, minimum_variance=0.2).double().train()
+    z, _ = norm(x)
+    variance = x.var(0, correction=0)
+    expected = torch.stack(((variance[0] / 0.2), torch.ones_like(variance[1])))
+    # eps = 1e-6 is added to 0.2 and to a variance of 9.
+    torch.testing.assert_close(z.var(0, correction=0), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(z.mean(0), torch.zeros(2, dtype=torch.float64))

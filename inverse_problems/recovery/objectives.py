@@ -33,6 +33,7 @@ from torch import Tensor
 from common.errors import UserError
 from inverse_problems.operators.base import LinearOperator
 from inverse_problems.priors.base import Prior
+from inverse_problems.recovery.placed import rows_of
 
 Penalty = Literal["none", "norm", "squared", "absolute"]
 Decode = Callable[[Tensor], Tensor]
@@ -70,8 +71,7 @@ class Measurements:
     """Hold measurements y of B images and compare images with them.
 
     Args:
-        operator: A. One that measures each image of a batch differently has a method
-            `take(rows)`, which returns that of some images.
+        operator: A; `Grouped` ones measure the images by their places in the batch.
         y: (B, *measured).
         mask: bool, which entries of y exist, where images have different numbers of them; it has
             the shape of y or of one image's measurements. None if all do. What y holds elsewhere
@@ -110,8 +110,7 @@ class Measurements:
         """Return those of the images with these numbers, int64."""
         each = self.mask is not None and self.mask.dim() == self.y.dim()
         mask = self.mask[rows] if each and self.mask is not None else self.mask
-        take = getattr(self.operator, "take", None)
-        operator = self.operator if take is None else take(rows)
+        operator = rows_of(self.operator, rows, len(self.y))
         return Measurements(operator, self.y[rows], mask)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 class Values(Protocol):
     """Give each image of a batch its own value, which depends on its own variables alone."""
 
-    def __call__(self, z: Tensor) -> Tensor:
+    def __call__(self, z: Tensor, /) -> Tensor:
         """Return the values (B,) at z (B, k), with their gradient."""
         ...
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from common.bijections.transformer import SigmoidAffine
 from common.flows.glow import image_flow
-from inverse_problems.operators.base import LinearOperator
+from inverse_problems.operators.dense import DenseOperator
 from inverse_problems.priors.base import Prior
 
 
@@ -69,29 +69,11 @@ class TinyFlow(Prior):
         return self.flow.log_prob(x)
 
 
-class Matrix(LinearOperator):
-    """A dense matrix."""
-
-    def __init__(self, matrix: Tensor, shape: tuple[int, int, int]) -> None:
-        super().__init__(shape, (len(matrix),))
-        self.register_buffer("matrix", matrix)
-        self.register_buffer("inverse", torch.linalg.pinv(matrix))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(-3) @ self.matrix.T
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        return (y @ self.matrix).unflatten(-1, self.shape)
-
-    def pseudo_inverse(self, y: Tensor) -> Tensor:
-        return (y @ self.inverse.T).unflatten(-1, self.shape)
-
-
-def gaussian(m: int, shape: tuple[int, int, int], seed: int = 0) -> Matrix:
+def gaussian(m: int, shape: tuple[int, int, int], seed: int = 0) -> DenseOperator:
     """Return A of entries N(0, 1/m)."""
     generator = torch.Generator().manual_seed(seed)
     matrix = torch.randn(m, math.prod(shape), generator=generator, dtype=torch.float64)
-    return Matrix(matrix / m**0.5, shape)
+    return DenseOperator(shape, matrix / m**0.5)
 
 
 def linear_prior(shape: tuple[int, int, int], seed: int = 0) -> LinearPrior:

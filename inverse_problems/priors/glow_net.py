@@ -12,7 +12,7 @@ from common.bijections.actnorm import ActNorm
 class ZeroConv(nn.Conv2d):
     """Convolve 3x3 and multiply by exp(3 l), with weights, biases and l zero at first.
 
-    Shapes: (B, inputs, H, W) -> (B, outputs, H, W).
+    Shapes: (*batch, inputs, H, W) -> (*batch, outputs, H, W).
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -22,10 +22,11 @@ class ZeroConv(nn.Conv2d):
         nn.init.zeros_(cast(Tensor, self.bias))
 
     def forward(self, input: Tensor) -> Tensor:  # the name of the base class
-        """Return (B, outputs, H, W)."""
+        """Return (*batch, outputs, H, W)."""
         scale = (3 * self.log_scale).exp()
         weight, bias = self.weight * scale[:, None, None, None], cast(Tensor, self.bias) * scale
-        return F.conv2d(input, weight, bias, padding=1)
+        out = F.conv2d(input.reshape(-1, *input.shape[-3:]), weight, bias, padding=1)
+        return out.reshape(*input.shape[:-3], *out.shape[-3:])
 
 
 class GlowNet(nn.Module):

@@ -24,9 +24,10 @@ class Reversible(Chain):
 
     - plain: what autograd keeps, all activations. Memory grows with the number of links and with
       their width.
-    - checkpoint: the inputs of all links, which are evaluated again on the way back. Memory still
-      grows with the number of links; a step takes about a third more.
-    - invertible: input and output of the chain. The way back finds the input of one link at a time
+    - checkpoint: the inputs of all units, that is a network and the few links before it, which are
+      evaluated again on the way back. Memory still grows with the number of links; a step takes
+      about a third more.
+    - invertible: input and output of the chain. The way back finds the input of one unit at a time
       by its inverse, evaluates it there with a graph and sends the gradient through. Memory does
       not depend on the number of links; a step has five evaluations of the conditioners, or what
       takes as long, for three.
@@ -55,7 +56,7 @@ class Reversible(Chain):
         bound: largest error of a found input, relative to the largest absolute value of the input
             if that is above 1. None to accept any, which saves waiting for the device and lets a
             CUDA graph be captured.
-        anchor_every: number of links; None to keep the input alone.
+        anchor_every: number of links, at least; None to keep the input alone.
 
     Shapes: as the links'.
     Raises: UserError for arguments out of range and for what is refused, see above.
@@ -115,7 +116,7 @@ class Reversible(Chain):
         steps = forward_steps if isinstance(direction, Forward) else inverse_steps
         plan = Plan(
             direction=direction,
-            steps=tuple(steps(self.links)),
+            steps=steps(self.links),
             reuse=self.backprop == "reuse",
             bound=self.bound,
             anchor_every=self.anchor_every,

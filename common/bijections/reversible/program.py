@@ -13,12 +13,19 @@ from common.bijections.split import OnFirstHalf
 # The part being transformed comes last; before it, the halves set aside, the outermost first.
 State = tuple[Tensor, ...]
 
+# Links without a network between two with one: their inputs have the size of an event and are all
+# held at once, so there is an end to it.
+MOST_LINKS = 6
+
 
 @dataclass(frozen=True)
-class Link:
-    """Apply a bijection to the last part of the state."""
+class Unit:
+    """Apply a few bijections, one of them with a network, to the last part of the state.
 
-    bijection: Bijection
+    A unit is what is evaluated again at once: one step of Glow, for instance.
+    """
+
+    links: tuple[Bijection, ...]
 
 
 @dataclass(frozen=True)
@@ -53,31 +60,68 @@ class Merge:
         return Split(self.half).move(state)
 
 
-Step = Link | Split | Merge
+Step = Unit | Split | Merge
 
 
-def forward_steps(links: Iterable[nn.Module]) -> Iterator[Step]:
-    """Yield what a chain of these links does, with chains inside it taken apart."""
+def forward_steps(links: Iterable[nn.Module]) -> list[Step]:
+    """Return what a chain of these links does, with chains inside it taken apart."""
+    found: list[Step] = []
+    unit: list[Bijection] = []
+
+    def close() -> None:
+        if unit:
+            found.append(Unit(tuple(unit)))
+            unit.clear()
+
+    for part in _flat(links):
+        if isinstance(part, Split | Merge):
+            close()
+            found.append(part)
+            continue
+        unit.append(part)
+        if len(unit) == MOST_LINKS or _has_network(part):
+            close()
+    close()
+    return found
+
+
+def inverse_steps(links: Iterable[nn.Module]) -> list[Step]:
+    """Return what the inverse of a chain of these links does, from the latents on."""
+    opposite: list[Step] = []
+    for step in reversed(forward_steps(links)):
+        if isinstance(step, Unit):
+            opposite.append(Unit(step.links[::-1]))
+        else:
+            opposite.append(Merge(step.half) if isinstance(step, Split) else Split(step.half))
+    return opposite
+
+
+def modules_of(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield a module and all in it, shared ones as often as they stand there.
+
+    `nn.Module.modules` builds names on the way, which takes longer than a link of a small flow.
+    """
+    waiting = [module]
+    while waiting:
+        found = waiting.pop()
+        yield found
+        waiting += [child for child in found._modules.values() if child is not None]
+
+
+def _flat(links: Iterable[nn.Module]) -> Iterator[Bijection | Split | Merge]:
     for link in links:
         if _is_plain_chain(link):
-            yield from forward_steps(cast(Chain, link).links)
+            yield from _flat(cast(Chain, link).links)
         elif type(link) is OnFirstHalf and _is_plain_chain(link.inner):
             yield Split(link)
-            yield from forward_steps(cast(Chain, link.inner).links)
+            yield from _flat(cast(Chain, link.inner).links)
             yield Merge(link)
         else:
-            yield Link(cast(Bijection, link))
+            yield cast(Bijection, link)
 
 
-def inverse_steps(links: Iterable[nn.Module]) -> Iterator[Step]:
-    """Yield what the inverse of a chain of these links does, from the latents on."""
-    for step in reversed(list(forward_steps(links))):
-        if isinstance(step, Split):
-            yield Merge(step.half)
-        elif isinstance(step, Merge):
-            yield Split(step.half)
-        else:
-            yield step
+def _has_network(link: nn.Module) -> bool:
+    return any(not isinstance(module, Bijection) for module in modules_of(link))
 
 
 def _is_plain_chain(link: nn.Module) -> bool:

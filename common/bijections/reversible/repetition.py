@@ -1,5 +1,6 @@
-"""Run a link a second time as if it were the first: same numbers, no traces left behind."""
+"""Run links a second time as if it were the first: same numbers, no traces left behind."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -10,30 +11,29 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from common.bijections.base import Bijection
+from common.bijections.reversible.program import modules_of
 from common.errors import UserError
 
 
 @dataclass
 class Note:
-    """Hold what a second run of a link needs to know about the first.
+    """Hold what a second run of some links needs to know about the first.
 
     Args:
-        link: the bijection.
         parameters: those that want a gradient.
         starting: bijections in training mode. They may move statistics or start from data before
             they map, and map by what they then have: evaluation mode repeats just that.
         statistics: buffers of other modules in training mode, such as the running statistics of
             conditioners, which a second run must not move again: (module, name).
-        own: buffers of the bijections, with their versions after the first run.
+        own: buffers of the bijections in training mode, with their versions after the first run.
         random: whether conditioners draw.
         states: of the random number generators before the first run, if they do.
     """
 
-    link: Bijection
     parameters: list[Tensor] = field(default_factory=list)
     starting: list[Bijection] = field(default_factory=list)
     statistics: list[tuple[nn.Module, str]] = field(default_factory=list)
-    own: list[tuple[Tensor, int]] = field(default_factory=list)
+    own: list[tuple[Bijection, Tensor, int]] = field(default_factory=list)
     random: bool = False
     states: list[Tensor] = field(default_factory=list)
 
@@ -44,53 +44,59 @@ class Note:
 
     def after(self) -> None:
         """Note which values the bijections' statistics have."""
-        self.own = [(tensor, tensor._version) for tensor, _ in self.own]
+        self.own = [(link, buffer, buffer._version) for link, buffer, _ in self.own]
 
     def check(self) -> None:
         """Refuse a second run that could not be the same.
 
         Raises:
-            UserError: the statistics have moved since.
+            UserError: statistics have moved since.
         """
-        if any(tensor._version != version for tensor, version in self.own):
-            raise UserError(
-                f"{type(self.link).__name__}: its statistics have moved since the pass that is "
-                "differentiated; call backward before the next pass, or put it in evaluation mode"
-            )
+        for link, buffer, version in self.own:
+            if buffer._version != version:
+                raise UserError(
+                    f"{type(link).__name__}: its statistics have moved since the pass that is "
+                    "differentiated; call backward before the next pass, or put it in evaluation "
+                    "mode"
+                )
 
 
-def survey(link: Bijection) -> Note:
-    """Return what stands in the way of repeating a link.
+def survey(links: Iterable[Bijection]) -> Note:
+    """Return what stands in the way of repeating some links.
 
     Raises:
-        UserError: it draws its log-determinant at random.
+        UserError: one draws its log-determinant at random.
     """
-    note = Note(link)
-    for module in link.modules():
-        if getattr(module, "stochastic", False):
-            raise UserError(
-                f"{type(module).__name__}: its log-determinant is drawn at random and a second run "
-                "would draw another; expected backprop plain, or evaluation mode"
-            )
-        note.parameters += [p for p in module._parameters.values() if p is not None]
+    note = Note()
+    parameters: dict[int, Tensor] = {}
+    for module in (module for link in links for module in modules_of(link)):
+        for parameter in module._parameters.values():
+            if parameter is not None and parameter.requires_grad:
+                parameters[id(parameter)] = parameter
+        if not module.training:
+            continue
         buffers = [(name, b) for name, b in module._buffers.items() if b is not None]
         if isinstance(module, Bijection):
-            note.own += [(buffer, 0) for _, buffer in buffers]
-            if module.training:
-                note.starting.append(module)
-        elif module.training:
+            if getattr(module, "stochastic", False):
+                raise UserError(
+                    f"{type(module).__name__}: its log-determinant is drawn at random, and a "
+                    "second run would draw another; expected backprop plain, or evaluation mode"
+                )
+            note.starting.append(module)
+            note.own += [(module, buffer, 0) for _, buffer in buffers]
+        else:
             note.statistics += [(module, name) for name, _ in buffers]
             note.random |= isinstance(module, _DropoutNd) and module.p > 0
-    note.parameters = [p for p in note.parameters if p.requires_grad]
+    note.parameters = list(parameters.values())
     return note
 
 
 class Again:
-    """Be the surroundings of a second run of a link; may be entered any number of times.
+    """Be the surroundings of a second run of some links; may be entered any number of times.
 
     Args:
         note: of the first run.
-        device: where the link computes.
+        device: where the links compute.
     """
 
     def __init__(self, note: Note, device: torch.device) -> None:
@@ -100,7 +106,8 @@ class Again:
         note = self._note
         note.check()
         for bijection in note.starting:
-            bijection.training = False
+            # What `bijection.training = False` does in fifty times as long.
+            object.__setattr__(bijection, "training", False)
         # Copies take the place of the buffers: what has been saved of these stays valid.
         self._kept = [module._buffers[name] for module, name in note.statistics]
         for (module, name), buffer in zip(note.statistics, self._kept, strict=True):
@@ -118,7 +125,7 @@ class Again:
     ) -> None:
         note = self._note
         for bijection in note.starting:
-            bijection.training = True
+            object.__setattr__(bijection, "training", True)
         for (module, name), buffer in zip(note.statistics, self._kept, strict=True):
             module._buffers[name] = buffer
         if note.random:

@@ -1,8 +1,8 @@
-"""Find a link's input from its output, and evaluate the link again with a graph."""
+"""Find the input of links from their output, and evaluate them again with a graph."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from common.bijections.reversible.repetition import Again
 
 @dataclass(frozen=True)
 class Trace:
-    """Hold a link that was evaluated again.
+    """Hold links that were evaluated again.
 
     Args:
         x: the input found from the output.
@@ -32,81 +32,120 @@ class Trace:
     join: Callable[[Sequence[Tensor]], Tensor]
 
 
-class Direction(Protocol):
-    """Say which way a chain is passed; x goes in and y comes out."""
+Links = Sequence[Bijection]
 
-    def apply(self, link: Bijection, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return y and its log-determinant."""
+
+class Direction(Protocol):
+    """Say which way a chain is passed; x goes in and y comes out.
+
+    Links are given in the order of the pass.
+    """
+
+    def apply(self, links: Links, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return y and the log-determinant."""
         ...
 
-    def undo(self, link: Bijection, y: Tensor) -> Tensor:
+    def undo(self, links: Links, y: Tensor) -> Tensor:
         """Return x."""
         ...
 
-    def reused(self, link: Bijection, y: Tensor) -> Trace | None:
-        """Return a trace for which conditioners ran once, None where no way is known."""
+    def reused(self, link: Bijection, y: Tensor) -> Trace:
+        """Return a trace of a coupling whose conditioner ran once."""
         ...
 
 
 class Forward:
     """From data to latents."""
 
-    def apply(self, link: Bijection, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        return link.forward_and_logdet(x)
+    def apply(self, links: Links, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        logdet: Tensor | None = None
+        for link in links:
+            x, term = link.forward_and_logdet(x)
+            logdet = term if logdet is None else logdet + term
+        return x, logdet
 
-    def undo(self, link: Bijection, y: Tensor) -> Tensor:
-        return link.inverse(y)
+    def undo(self, links: Links, y: Tensor) -> Tensor:
+        for link in reversed(links):
+            y = link.inverse(y)
+        return y
 
-    def reused(self, link: Bijection, y: Tensor) -> Trace | None:
-        # A subclass may compute something else.
-        if type(link) is Coupling:
+    def reused(self, link: Bijection, y: Tensor) -> Trace:
+        if isinstance(link, Coupling):
             return _coupling_forward(link, y)
-        return _affine_forward(link, y) if type(link) is AffineCoupling else None
+        return _affine_forward(cast(AffineCoupling, link), y)
 
 
 class Inverse:
     """From latents to data."""
 
-    def apply(self, link: Bijection, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        return link.inverse_and_logdet(x)
+    def apply(self, links: Links, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        logdet: Tensor | None = None
+        for link in links:
+            x, term = link.inverse_and_logdet(x)
+            logdet = term if logdet is None else logdet + term
+        return x, logdet
 
-    def undo(self, link: Bijection, y: Tensor) -> Tensor:
-        return link.forward_and_logdet(y)[0]
+    def undo(self, links: Links, y: Tensor) -> Tensor:
+        for link in reversed(links):
+            y = link.forward_and_logdet(y)[0]
+        return y
 
-    def reused(self, link: Bijection, y: Tensor) -> Trace | None:
-        if type(link) is Coupling:
+    def reused(self, link: Bijection, y: Tensor) -> Trace:
+        if isinstance(link, Coupling):
             return _coupling_inverse(link, y)
-        return _affine_inverse(link, y) if type(link) is AffineCoupling else None
+        return _affine_inverse(cast(AffineCoupling, link), y)
 
 
 class InverseAlone(Inverse):
     """From latents to data, without log-determinants."""
 
-    def apply(self, link: Bijection, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        return link.inverse(x), None
+    def apply(self, links: Links, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        for link in links:
+            x = link.inverse(x)
+        return x, None
 
 
-def retrace(direction: Direction, link: Bijection, y: Tensor, again: Again, reuse: bool) -> Trace:
-    """Return the input that gave y, and the link evaluated there with a graph.
+def parts(links: Links, reuse: bool) -> list[Links]:
+    """Return the parts of a unit that are retraced one by one.
+
+    Args:
+        links: of the unit.
+        reuse: couplings stand alone, to let their conditioners run once instead of twice.
+    """
+    if not reuse:
+        return [links]
+    found: list[Links] = []
+    start = 0
+    for i, link in enumerate(links):
+        if _reusable(link):
+            found += [links[start:i], links[i : i + 1]]
+            start = i + 1
+    return [part for part in (*found, links[start:]) if part]
+
+
+def retrace(direction: Direction, links: Links, y: Tensor, again: Again, reuse: bool) -> Trace:
+    """Return the input that gave y, and the links evaluated there with a graph.
 
     Args:
         direction: of the pass that gave y.
-        link: what gave it.
+        links: what gave it; with `reuse` a part of a unit.
         y: (*batch, *event), without a graph.
         again: surroundings of each further run of a conditioner.
         reuse: let conditioners of couplings run once instead of twice.
     """
-    if reuse:
+    if reuse and _reusable(links[0]):
         with again:
-            found = direction.reused(link, y)
-        if found is not None:
-            return found
+            return direction.reused(links[0], y)
     with again, torch.no_grad():
-        x = direction.undo(link, y)
+        x = direction.undo(links, y)
     leaf = x.detach().requires_grad_()
     with again, torch.enable_grad():
-        out, logdet = direction.apply(link, leaf)
+        out, logdet = direction.apply(links, leaf)
     return Trace(x, (leaf,), out, logdet, lambda gradients: gradients[0])
+
+
+def _reusable(link: Bijection) -> bool:
+    return type(link) in (Coupling, AffineCoupling)  # a subclass may compute something else
 
 
 # What conditions a coupling is the same before and after it, so its conditioner's output serves the

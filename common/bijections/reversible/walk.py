@@ -1,5 +1,6 @@
 """Back-propagate through a chain from its output, without the activations between its links."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +10,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from common.bijections.reversible.program import Link, State, Step
+from common.bijections.reversible.program import State, Step, Unit
 from common.bijections.reversible.repetition import Again, Note, survey
-from common.bijections.reversible.retrace import Direction, retrace
+from common.bijections.reversible.retrace import Direction, Trace, parts, retrace
 
 
 class Reconstruction:
@@ -32,9 +33,17 @@ class Reconstruction:
         self._worst: Tensor | None = None
 
     def add(self, error: Tensor, fell_back: bool) -> None:
-        """Count the error of one piece of a chain, which stays on its device."""
+        """Count the error of one piece of a chain; the first fallback gives a warning."""
         self.pieces += 1
         self.fallbacks += fell_back
+        if fell_back and self.fallbacks == 1:
+            warnings.warn(
+                f"an input was found again with an error of {float(error):.1e}, so its gradients "
+                "were computed with checkpoints; if this goes on, anchor_every or backprop "
+                "checkpoint saves time",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         worst = self._worst
         self._worst = error if worst is None else torch.maximum(worst.to(error.device), error)
 
@@ -57,7 +66,7 @@ class Plan:
         reuse: let conditioners of couplings run once on the way back instead of twice.
         bound: largest error of a found input; above it a piece is done again with checkpoints. None
             to accept every input and never wait for the device.
-        anchor_every: keep the state after as many links; None to keep the input alone.
+        anchor_every: keep the state after at least as many links; None to keep the input alone.
         reconstruction: where errors are counted.
     """
 
@@ -70,7 +79,7 @@ class Plan:
     notes: list[Note | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.notes = [survey(s.bijection) if isinstance(s, Link) else None for s in self.steps]
+        self.notes = [survey(s.links) if isinstance(s, Unit) else None for s in self.steps]
 
     def parameters(self, notes: Iterable[Note | None]) -> list[Tensor]:
         """Return each parameter once that wants a gradient."""
@@ -81,17 +90,18 @@ class Plan:
         """Return the steps whose input is kept; the first is one of them."""
         found, links = [0], 0
         for i, step in enumerate(self.steps):
-            if isinstance(step, Link):
-                if self.anchor_every is not None and links and links % self.anchor_every == 0:
+            if isinstance(step, Unit):
+                if self.anchor_every is not None and links >= self.anchor_every:
                     found.append(i)
-                links += 1
+                    links = 0
+                links += len(step.links)
         return found
 
 
 def checkpointed(
     plan: Plan, state: State, steps: range, repeated: bool = False
 ) -> tuple[State, Tensor | None]:
-    """Return the state after some steps and their log-determinant, keeping the inputs of links.
+    """Return the state after some steps and their log-determinant, keeping the inputs of units.
 
     Args:
         plan: of the pass.
@@ -102,13 +112,13 @@ def checkpointed(
     logdet = None
     for i in steps:
         step, note = plan.steps[i], plan.notes[i]
-        if not isinstance(step, Link):
+        if not isinstance(step, Unit):
             state = step.move(state)
             continue
         assert note is not None
         if not repeated:
             note.before(state[-1].device)
-        y, term = _checkpointed_link(plan.direction, note, state[-1], repeated)
+        y, term = _checkpointed_unit(plan.direction, step, note, state[-1], repeated)
         if not repeated:
             note.after()
         state = (*state[:-1], y)
@@ -116,15 +126,15 @@ def checkpointed(
     return state, logdet
 
 
-def _checkpointed_link(
-    direction: Direction, note: Note, x: Tensor, repeated: bool
+def _checkpointed_unit(
+    direction: Direction, unit: Unit, note: Note, x: Tensor, repeated: bool
 ) -> tuple[Tensor, Any]:
     device = x.device
     again = Again(note, device)
-    first = again if repeated else Again(Note(note.link), device)  # the latter does nothing
+    first = again if repeated else Again(Note(), device)  # the latter does nothing
     return checkpoint(
         direction.apply,
-        note.link,
+        unit.links,
         x,
         use_reentrant=False,
         preserve_rng_state=False,  # `again` does, and only where something is drawn
@@ -150,12 +160,12 @@ class Walk(torch.autograd.Function):
         for i, (step, note) in enumerate(zip(plan.steps, plan.notes, strict=True)):
             if i in anchors:
                 kept.append(state)
-            if not isinstance(step, Link):
+            if not isinstance(step, Unit):
                 state = step.move(state)
                 continue
             assert note is not None
             note.before(x.device)
-            y, term = plan.direction.apply(step.bijection, state[-1])
+            y, term = plan.direction.apply(step.links, state[-1])
             note.after()
             state = (*state[:-1], y)
             if term is not None:
@@ -214,31 +224,29 @@ def _piece_back(
     by_parameter: Gradients = {}
     for i in reversed(steps):
         step, note = plan.steps[i], plan.notes[i]
-        if not isinstance(step, Link):
+        if not isinstance(step, Unit):
             state, slope = step.undo(state), step.undo(slope)
             continue
         assert note is not None
-        x, grad_x, gradients = _link_back(plan, note, state[-1], slope[-1], grad_logdet)
-        state, slope = (*state[:-1], x), (*slope[:-1], grad_x)
-        _add(by_parameter, gradients)
+        again = Again(note, state[-1].device)
+        for part in reversed(parts(step.links, plan.reuse)):
+            trace = retrace(plan.direction, part, state[-1], again, plan.reuse)
+            grad_x, gradients = _through(trace, slope[-1], grad_logdet, note.parameters)
+            state, slope = (*state[:-1], trace.x), (*slope[:-1], grad_x)
+            _add(by_parameter, gradients)
     return state, slope, by_parameter
 
 
-def _link_back(
-    plan: Plan, note: Note, y: Tensor, grad_y: Tensor, grad_logdet: Tensor | None
-) -> tuple[Tensor, Tensor, Gradients]:
-    """Return a link's input, found from its output, and the gradients by input and parameters."""
-    again = Again(note, y.device)
-    trace = retrace(plan.direction, note.link, y, again, plan.reuse)
+def _through(
+    trace: Trace, grad_y: Tensor, grad_logdet: Tensor | None, parameters: Sequence[Tensor]
+) -> tuple[Tensor, Gradients]:
+    """Return the gradients by the input of some links and by parameters."""
     gradients = _pulled_back(
-        [(trace.y, grad_y), (trace.logdet, grad_logdet)], [*trace.leaves, *note.parameters]
+        [(trace.y, grad_y), (trace.logdet, grad_logdet)], [*trace.leaves, *parameters]
     )
     count = len(trace.leaves)
-    by_leaf = [
-        torch.zeros_like(leaf) if gradient is None else gradient
-        for leaf, gradient in zip(trace.leaves, gradients[:count], strict=True)
-    ]
-    return trace.x, trace.join(by_leaf), _named(note.parameters, gradients[count:])
+    by_leaf = _filled(trace.leaves, gradients[:count])
+    return trace.join(by_leaf), _named(parameters, gradients[count:])
 
 
 def _piece_again(
@@ -251,10 +259,7 @@ def _piece_again(
         out, logdet = checkpointed(plan, tuple(leaves), steps, repeated=True)
     pairs = [*zip(out, slope, strict=True), (logdet, grad_logdet)]
     gradients = _pulled_back(pairs, [*leaves, *parameters])
-    before = tuple(
-        torch.zeros_like(leaf) if gradient is None else gradient
-        for leaf, gradient in zip(leaves, gradients[: len(leaves)], strict=True)
-    )
+    before = tuple(_filled(leaves, gradients[: len(leaves)]))
     return before, _named(parameters, gradients[len(leaves) :])
 
 
@@ -269,6 +274,11 @@ def _pulled_back(
     ]
     outputs, slopes = zip(*wanted, strict=True)
     return torch.autograd.grad(outputs, inputs, slopes, allow_unused=True)
+
+
+def _filled(inputs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
+    pairs = zip(inputs, gradients, strict=True)
+    return [torch.zeros_like(x) if gradient is None else gradient for x, gradient in pairs]
 
 
 def _named(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Gradients:

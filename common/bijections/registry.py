@@ -32,6 +32,7 @@ from common.bijections.residual_net import (
     StackedBatchNorm,
     StackedLinear,
 )
+from common.bijections.reversible import Backprop, Reversible
 from common.bijections.splines import LinearRational, Quadratic, RationalQuadratic
 from common.bijections.split import OnFirstHalf
 from common.bijections.squeeze import Squeeze, Unsqueeze
@@ -191,6 +192,22 @@ def _realnvp() -> Bijection:
     return randomise(Chain(links))
 
 
+def _reversible(backprop: Backprop) -> Bijection:
+    """Return a chain of all that a reversible one treats by itself."""
+    half = Chain([FullConv1x1(4, torch.Generator().manual_seed(0)), ActNorm(4, 3)])
+    mask = torch.arange(8) < 4
+    coupling = Coupling(mask, ConvConditioner(4, 8, 4, 1), SigmoidAffine(), event_dims=3)
+    links: list[Bijection] = [
+        _image_coupling(checkerboard(IMAGE, 0)),
+        Squeeze(),
+        ActNorm(8, event_dims=3),
+        coupling,
+        OnFirstHalf(half),
+        Unsqueeze(),
+    ]
+    return randomise(Reversible(links, backprop)).eval()
+
+
 BIJECTIONS: dict[str, Entry] = {
     "lu": Entry(lambda: _lu(5), (5,)),
     "lu of two features": Entry(lambda: _lu(2), (2,)),
@@ -214,6 +231,8 @@ BIJECTIONS: dict[str, Entry] = {
     "lu_net": Entry(lambda: _lu_net(()), (6,)),
     "lu_net stacked": Entry(lambda: _lu_net((3,)), (6,), (3,)),
     "realnvp": Entry(_realnvp, IMAGE),
+    "reversible": Entry(lambda: _reversible("invertible"), IMAGE),
+    "reversible with reuse": Entry(lambda: _reversible("reuse"), IMAGE),
     "shifted rescale": Entry(lambda: Rescale(4.0, 3, shift=-0.5).eval(), IMAGE),
     "permutation of vectors": Entry(lambda: _permutation(1), (5,)),
     "permutation of images": Entry(lambda: _permutation(3), (5, 2, 3)),

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 STRICT = ConfigDict(extra="forbid", strict=True)
 
 PartName = Literal["actnorm", "residual", "inverse_residual", "monotone"]
+DOUBLES = ("cpila", "clipswish", "crelu")  # activations with two outputs for each input
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -43,6 +44,15 @@ class Model:
     coefficient: Share = 0.9
     concatenation: Share | None = 0.98
     scaled_down: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Model":
+        if self.activation in DOUBLES and self.growth % 2:
+            raise ValueError(
+                f"{self.activation} doubles the channels, so growth counts pairs; expected an even "
+                f"number, got {self.growth}"
+            )
+        return self
 
     @property
     def parts(self) -> tuple[PartName, ...]:

@@ -35,6 +35,7 @@ PRIVATE = {
 # Results of the profiles belong to other parameters than ours.
 LEFT_OUT = ("results", "dvc.lock", "*/dvc.lock")
 MONOTONE_SETS = ("staircase", "toys")
+IMAGE_METHOD = "residual_clipswish"
 SPLINE_METHODS = ("gaussian", "lrs_c", "rq_c")
 IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@localhost")
 
@@ -77,6 +78,12 @@ def small(params: dict[str, Any]) -> dict[str, Any]:
     runs = [f"fast-{dataset}-monotone" for dataset in MONOTONE_SETS]
     monotone["runs"] = {run: monotone["runs"][run] for run in runs}
     monotone["train"]["toys"]["monotone"] |= {"sets": ["rings"]}
+    images = f"fast-digits-{IMAGE_METHOD}"
+    monotone["image_runs"] = {images: monotone["image_runs"][images]}
+    trained = monotone["images"]["train"]["digits"][IMAGE_METHOD]
+    trained |= {"steps": 2, "batch": 4, "eval_every": 1, "valid_items": 4}
+    few = {"draws": 1, "test_items": 4, "samples": 10, "certified": 2, "jacobians": 1}
+    monotone["images"]["evaluate"]["digits"] |= few | {"exact_items": 2}
     monotone["evaluate"]["toys"] |= {"samples": 100, "grid": 8, "cells": 8}
     return params
 

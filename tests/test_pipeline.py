@@ -15,6 +15,7 @@ from common.report.cells import load_cells
 from common.report.ledger import VERDICTS
 from conf.compose import composition
 from tests.pipeline_workspace import (
+    IMAGE_METHOD,
     MONOTONE_SETS,
     ROOT,
     SPLINE_METHODS,
@@ -30,6 +31,7 @@ METHODS = ("gaussian", "lu_net", "lu_net_published", "realnvp")
 LAST = ["tables", "figures", "report"]
 PAPERS = ("lu_net", "lrs_flow", "monotone_flow")
 MONOTONE = [f"{stage}@{name}-monotone" for stage in ("train", "evaluate") for name in MONOTONE_SETS]
+IMAGES = [f"images_{stage}@digits-{IMAGE_METHOD}" for stage in ("train", "evaluate")]
 SPLINES = [f"{stage}@wine-{m}" for stage in ("train", "evaluate") for m in SPLINE_METHODS]
 PROFILES = sorted(path.stem for path in (ROOT / "conf/profile").glob("*.yaml"))
 
@@ -79,7 +81,7 @@ def test_one_command_leads_from_raw_data_to_the_page(finished):
     assert done.code == 0, done.text
     pairs = [f"{stage}@digits-{method}" for stage in ("train", "evaluate") for method in METHODS]
     splines = ["fetch@wine", *SPLINES, "inverse", "tables", "figures"]
-    blocks = [*MONOTONE, "tables", "figures"]
+    blocks = [*MONOTONE, *IMAGES, "tables", "figures"]
     assert sorted(done.ran) == sorted(["fetch@digits", *pairs, "speed", *LAST, *splines, *blocks])
     made = finished.pipeline.results()
     page = html.unescape(made["index.html"].decode())
@@ -188,6 +190,9 @@ def test_dvc_reads_the_pipeline_of_every_profile(cloned, profile, tmp_path):
             assert run.startswith(f"{profile}-")
             for stage in ("train", "evaluate"):
                 assert f"{paper}/dvc.yaml:{stage}@{run}" in stages
+    for run in params["monotone_flow"]["image_runs"]:
+        for stage in ("images_train", "images_evaluate"):
+            assert f"monotone_flow/dvc.yaml:{stage}@{run}" in stages
     section = params["lu_net"]
     for dataset, method in itertools.product(section["datasets"], section["methods"]):
         for stage in ("train", "evaluate"):

@@ -6,7 +6,8 @@ import pytest
 from common.errors import UserError
 from common.training import config
 from common.training.provenance import parameter_count
-from monotone_flow.config import Model, Optimiser, Train
+from monotone_flow.config import DOUBLES, Model, Optimiser, Train
+from monotone_flow.profiles import PROFILES as KNOWN
 from monotone_flow.toys import TOYS
 from monotone_flow.vectors import build, kernel_sizes
 
@@ -101,6 +102,11 @@ def test_the_rate_falls_after_each_milestone():
     assert [cfg.rate(step) for step in range(7)] == [1, 1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
+def test_activations_that_double_the_channels_need_pairs_and_others_do_not():
+    assert {name for name, known in KNOWN.items() if known.doubles} == set(DOUBLES)
+    assert Model(("monotone",), activation="sine", growth=5).growth == 5
+
+
 def test_models_are_sets_times_seeds():
     assert Train(Model(("monotone",)), seeds=3).models == 3
     assert Train(Model(("monotone",)), sets=("rings", "moons"), seeds=3).models == 6
@@ -138,6 +144,10 @@ def test_an_unknown_key_names_the_nearest_one(change: dict[str, Any], expected: 
         ({"model": {"layout": ["cayley"]}}, "expected 'actnorm', 'residual', 'inverse_residual'"),
         ({"model": {"layout": ["monotone"], "coefficient": 1.0}}, "expected less than 1"),
         ({"model": {"layout": ["monotone"], "activation": "relu"}}, "'cpila', 'clipswish'"),
+        (
+            {"model": {"layout": ["monotone"], "growth": 5, "concatenation": None}},
+            "cpila doubles the channels, so growth counts pairs; expected an even number, got 5",
+        ),
         ({"optimiser": {"lr": 0.0}}, ".lr' expected greater than 0"),
         ({"dtype": "float16"}, ".dtype' expected 'float32' or 'float64'"),
         ({"steps": 1999}, "the last looks need 20 times 100 steps; got steps 1999"),

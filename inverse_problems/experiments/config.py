@@ -198,7 +198,7 @@ class Landscape(Experiment):
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class Bound(Experiment):
-    """Check the bounds of the linear model, whose covariance is that of the training images.
+    """Check the bounds of the linear model, whose covariance is that of test images.
 
     Args:
         measurements: m, from 4 to n.

@@ -45,6 +45,16 @@ def pictures(name: str, raw: Path, images: int, seed: int) -> Pictures:
     return Pictures(name, test[chosen].float() / (data.levels - 1), data.digest)
 
 
+def slope(name: str, raw: Path, images: int = 1000) -> float:
+    """Return the mean length of the gradient over pixels of training images, values from 0 to 1."""
+    data = datasets.load(name, raw)
+    assert data.levels is not None
+    x = data.train.x[:images].float() / (data.levels - 1)
+    rows = torch.nn.functional.pad(x.diff(dim=-2), (0, 0, 0, 1))
+    columns = torch.nn.functional.pad(x.diff(dim=-1), (0, 1))
+    return float((rows.square() + columns.square()).sqrt().mean())
+
+
 def gaussian(
     shape: tuple[int, int, int], m: int, seed: int, draw: int, device: torch.device
 ) -> GaussianOperator:

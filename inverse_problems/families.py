@@ -52,7 +52,7 @@ class Scorer(Protocol):
         ...
 
 
-def trainer(section: config.Section) -> tuple[Trainer, Training]:
+def trainer(section: Mapping[str, Any]) -> tuple[Trainer, Training]:
     """Return the trainer that a section of the parameters names, and the section as its `Config`.
 
     Raises:

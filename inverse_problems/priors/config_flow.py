@@ -76,9 +76,11 @@ class TrainFlow(Training):
         model: which flow.
         optimiser: how it is trained.
         bits: reduce 8-bit pixels to so many bits first; None to keep them.
+        compiled: compile the kernels of splines on a CPU that has a C++ compiler.
     """
 
     family: Literal["flow"] = "flow"
     model: FlowModel = field(default_factory=FlowModel)
     optimiser: Optimiser = field(default_factory=Optimiser)
     bits: Annotated[int, Field(ge=1, le=8)] | None = None
+    compiled: bool = False

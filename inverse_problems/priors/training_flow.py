@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +77,20 @@ def build(cfg: TrainFlow, shape: tuple[int, int, int], levels: int) -> FlowPrior
 
 def train(run: Run, cfg: TrainFlow, data: Dataset, device: torch.device) -> None:
     """Train to the end or to divergence; losses are standard bits per dimension for `cfg.bits`."""
+    with spline_backend(cfg):
+        _train(run, cfg, data, device)
+
+
+def spline_backend(cfg: TrainFlow) -> AbstractContextManager[object]:
+    """Return a context in which splines are compiled where that is wanted and possible."""
+    if not cfg.compiled or cfg.model.kind == "glow":
+        return nullcontext()
+    from common.bijections.splines.backend import use_backend
+
+    return use_backend("auto")
+
+
+def _train(run: Run, cfg: TrainFlow, data: Dataset, device: torch.device) -> None:
     dtype = getattr(torch, cfg.dtype)
     channels, height, width = data.shape
     levels = data.levels or 0

@@ -1,6 +1,5 @@
 """Measure a trained autoencoder: bounds on the likelihood, and how well it reconstructs."""
 
-import math
 from typing import Any, cast
 
 import torch
@@ -105,6 +104,6 @@ def _summary(vae: Vae, nats: Tensor, code: bool = True) -> dict[str, Any]:
     mean, se = mean_and_se(nats)
     found = {"nats": mean, "se": se, "images": len(nats)}
     if code and vae.pixels.is_likelihood:
-        found["bits_per_dim"] = bits_per_dim(torch.tensor(-mean), vae.n).item()
-        found["bits_per_dim_se"] = se / (vae.n * math.log(2))
+        bits, bits_se = bits_per_dim(torch.tensor([-mean, se], dtype=torch.float64), vae.n).tolist()
+        found |= {"bits_per_dim": bits, "bits_per_dim_se": bits_se}
     return found

@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass as plain_dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, get_args
@@ -176,7 +177,7 @@ def measure(cfg: Memory, depth: int, device: torch.device) -> list[dict[str, Any
         counted = steps.chain(way).reconstruction
         peak = None
         if device.type == "cuda":
-            peak = cuda_peak(lambda way=way: steps.step(way), device)
+            peak = cuda_peak(partial(steps.step, way), device)
         rows.append(
             {
                 "depth": depth,
@@ -202,7 +203,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     `growth` is bytes at the largest depth over those at the smallest; `r_squared` and
     `bytes_per_step` are those of a straight line through all depths.
     """
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for way in WAYS:
         own = [row for row in rows if row["backprop"] == way]
         depths = torch.tensor([row["depth"] for row in own], dtype=torch.float64)

@@ -40,10 +40,12 @@ PEERS = {
     "power_step": 2 * ["nflows eager", "normflows eager", "zuko eager"],
     "monotone_1d_step": ["published algorithm"],
     "monotone_2d_step": ["published algorithm, one model after the other"],
+    "reversible_memory": 2 * ["plain", "checkpoint"],
     **{f"spline_{what}": list(SPLINE_PEERS) for what in ("forward", "forward_backward", "inverse")},
 }
 LU = ("lu_sampling", "lu_layer", "lu_train_step")
 MONOTONE = ("monotone_1d_step", "monotone_2d_step")
+FAST = (*LU, *MONOTONE, "reversible_memory")
 # What a case compares with; without these packages it is not run here.
 NEEDS = {
     "lu_layer": ("nflows.transforms.lu",),
@@ -79,7 +81,7 @@ def test_the_list_names_every_case_with_a_line_each():
 @pytest.mark.parametrize(
     "case",
     # The spline cases trace their peers, and import five libraries.
-    [pytest.param(c, marks=pytest.mark.slow) if c not in LU + MONOTONE else c for c in CASES],
+    [pytest.param(c, marks=pytest.mark.slow) if c not in FAST else c for c in CASES],
 )
 @pytest.mark.filterwarnings("ignore")  # inside the peers, and where torch traces them
 def test_a_case_prints_one_full_json_line_per_comparison(case, capsys):

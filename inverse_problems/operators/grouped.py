@@ -76,6 +76,19 @@ class Grouped(LinearOperator):
         """
         return torch.arange(self.m) < self.counts(batch)[:, None]
 
+    def split(self, y: Tensor) -> list[tuple[LinearOperator, Tensor]]:
+        """Return each group's operator and measurements (B / G, *more, *measured), unpadded.
+
+        Raises:
+            ValueError: the batch is no multiple of the number of groups.
+        """
+        parts = y.unflatten(0, (self.groups, self._size(len(y))))
+        operators = [self.group(g) for g in range(self.groups)]
+        return [
+            (operator, part[..., : operator.m].unflatten(-1, operator.measured))
+            for operator, part in zip(operators, parts, strict=True)
+        ]
+
     def forward(self, x: Tensor) -> Tensor:
         parts = x.unflatten(0, (self.groups, self._size(len(x))))
         if self.stack is not None and self._as_one(x):
@@ -85,17 +98,13 @@ class Grouped(LinearOperator):
         return y.flatten(0, 1)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        parts = y.unflatten(0, (self.groups, self._size(len(y))))
         if self.stack is not None and self._as_one(y):
-            x = self._product(parts, self.stack).unflatten(-1, self.shape)
-        else:
-            x = torch.stack([self.group(g).adjoint(y) for g, y in self._trimmed(parts)])
-        return x.flatten(0, 1)
+            parts = y.unflatten(0, (self.groups, self._size(len(y))))
+            return self._product(parts, self.stack).unflatten(-1, self.shape).flatten(0, 1)
+        return torch.cat([operator.adjoint(part) for operator, part in self.split(y)])
 
     def pseudo_inverse(self, y: Tensor) -> Tensor:
-        parts = y.unflatten(0, (self.groups, self._size(len(y))))
-        x = [self.group(g).pseudo_inverse(y) for g, y in self._trimmed(parts)]
-        return torch.cat(x)
+        return torch.cat([operator.pseudo_inverse(part) for operator, part in self.split(y)])
 
     def extra_repr(self) -> str:
         return f"shape={self.shape}, m={list(self.sizes)}"
@@ -119,10 +128,3 @@ class Grouped(LinearOperator):
         operator = self.group(g)
         y = operator(x).flatten(-len(operator.measured))
         return functional.pad(y, (0, self.m - operator.m))
-
-    def _trimmed(self, parts: Tensor) -> list[tuple[int, Tensor]]:
-        """Return each group's measurements in the event shape of its operator."""
-        return [
-            (g, part[..., : self.sizes[g]].unflatten(-1, self.group(g).measured))
-            for g, part in enumerate(parts)
-        ]

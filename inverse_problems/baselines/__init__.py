@@ -1,0 +1,1 @@
+"""Recoveries that learn nothing: sparsity, total variation, BM3D, the pseudo-inverse."""

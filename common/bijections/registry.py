@@ -36,7 +36,7 @@ from common.bijections.reversible import Backprop, Reversible
 from common.bijections.splines import LinearRational, Quadratic, RationalQuadratic
 from common.bijections.split import OnFirstHalf
 from common.bijections.squeeze import Squeeze, Unsqueeze
-from common.bijections.transformer import SigmoidAffine, Transformer
+from common.bijections.transformer import ClampedAffine, SigmoidAffine, Transformer
 
 # All reals, [0, 1], or dequantised values [0, LEVELS).
 Domain = Literal["real", "unit", "levels"]
@@ -241,6 +241,10 @@ BIJECTIONS: dict[str, Entry] = {
     "lu 1x1 convolution": Entry(_lu_conv, (5, 2, 3)),
     "full 1x1 convolution": Entry(_full_conv, (5, 2, 3)),
     "affine transformer": Entry(lambda: _conditional(SigmoidAffine()), (5,)),
+    "clamped affine transformer": Entry(lambda: _conditional(ClampedAffine(2.0)), (5,)),
+    "clamped affine transformer stacked": Entry(
+        lambda: _conditional(ClampedAffine(4.0, 4.0), models=(2,)), (5,), (2,)
+    ),
     "additive transformer": Entry(lambda: _conditional(Additive()), (5,)),
     "linear rational coupling": Entry(
         lambda: _conditional(LinearRational(4), free=True, norm=True), (5,)

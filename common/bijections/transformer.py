@@ -58,3 +58,46 @@ class SigmoidAffine:
 
     def __repr__(self) -> str:
         return "SigmoidAffine()"
+
+
+class ClampedAffine:
+    """Scale and shift, y = x exp(s) + t with s = 0.636 c atan(raw_0 / w) and t = raw_1.
+
+    |s| stays below the clamp c, since 0.636 is about 2 / pi: no input makes the scale overflow or
+    vanish, in either direction.
+
+    Args:
+        clamp: c, positive.
+        width: w, positive; the larger, the softer.
+
+    Shapes: x, y, log-slopes (*shape); raw (*shape, 2).
+
+    Source: Ardizzone et al., "Analyzing Inverse Problems with Invertible Neural Networks", 2018,
+    https://arxiv.org/abs/1808.04730: the form of the clamp is that of the library published for it.
+    """
+
+    parameters = 2
+
+    def __init__(self, clamp: float, width: float = 1.0) -> None:
+        if not min(clamp, width) > 0:
+            raise ValueError(
+                f"ClampedAffine: expected a positive clamp and width, got {clamp} and {width}"
+            )
+        self.clamp, self.width = clamp, width
+
+    def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        s = self._log_scale(raw)
+        return torch.addcmul(raw[..., 1], x, s.exp()), s
+
+    def inverse(self, y: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        s = -self._log_scale(raw)
+        return (y - raw[..., 1]) * s.exp(), s
+
+    def identity(self) -> Tensor:
+        return torch.zeros(2)
+
+    def _log_scale(self, raw: Tensor) -> Tensor:
+        return 0.636 * self.clamp * torch.atan(raw[..., 0] / self.width)
+
+    def __repr__(self) -> str:
+        return f"ClampedAffine({self.clamp}, {self.width})"

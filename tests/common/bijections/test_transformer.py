@@ -1,8 +1,9 @@
 import math
 
+import pytest
 import torch
 
-from common.bijections.transformer import SigmoidAffine
+from common.bijections.transformer import ClampedAffine, SigmoidAffine
 
 AFFINE = SigmoidAffine()
 
@@ -58,3 +59,43 @@ def test_strided_parameters_give_what_contiguous_ones_do():
     strided = raw.movedim(-1, 0).contiguous().movedim(0, -1)
     assert not strided.is_contiguous()
     assert torch.equal(AFFINE.forward(x, strided)[0], AFFINE.forward(x, raw)[0])
+
+
+# Clamped
+
+CLAMPED = ClampedAffine(2.0, 4.0)
+
+
+def test_a_clamped_scale_is_that_of_the_formula():
+    raw = torch.tensor([[3.0, -1.0]], dtype=torch.float64)
+    y, log_slope = CLAMPED.forward(torch.tensor([3.0], dtype=torch.float64), raw)
+    s = 2.0 * 0.636 * math.atan(3.0 / 4.0)
+    torch.testing.assert_close(y, torch.tensor([3 * math.exp(s) - 1], dtype=torch.float64))
+    torch.testing.assert_close(log_slope, torch.tensor([s], dtype=torch.float64))
+
+
+def test_a_clamped_map_is_inverted_and_its_log_slopes_cancel():
+    x, raw = numbers(spread=3.0)
+    y, forward = CLAMPED.forward(x, raw)
+    back, backward = CLAMPED.inverse(y, raw)
+    torch.testing.assert_close(back, x)
+    torch.testing.assert_close(backward, -forward)
+
+
+def test_no_input_leaves_the_clamp():
+    x, raw = numbers(spread=1e30)
+    log_slope = CLAMPED.forward(x, raw)[1]
+    assert 1.99 < log_slope.abs().max() < 2.0
+
+
+def test_zeros_are_the_identity_of_a_clamped_map():
+    x, _ = numbers()
+    y, log_slope = CLAMPED.forward(x, CLAMPED.identity().double().expand(5, 3, 2))
+    assert torch.equal(y, x)
+    assert not log_slope.any()
+
+
+@pytest.mark.parametrize(("clamp", "width"), [(0.0, 1.0), (1.0, -1.0), (math.nan, 1.0)])
+def test_clamp_and_width_are_positive(clamp: float, width: float):
+    with pytest.raises(ValueError, match="expected a positive clamp and width"):
+        ClampedAffine(clamp, width)

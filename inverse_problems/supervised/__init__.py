@@ -1,0 +1,1 @@
+"""Inverse problems solved by an invertible network trained in both directions."""

@@ -12,8 +12,17 @@ from pathlib import Path
 
 from common.errors import command
 from common.report.figures import Caption, write_captions
-from inverse_problems.report import draw_compressed, draw_latent, draw_penalties, draw_priors
+from inverse_problems.report import (
+    draw_compressed,
+    draw_latent,
+    draw_memory,
+    draw_penalties,
+    draw_priors,
+    draw_supervised,
+)
 from inverse_problems.report.results import Solve, read_results
+from inverse_problems.report.supervised_results import read_supervised
+from inverse_problems.report.tables_memory import read_memory
 
 Draw = Callable[[Sequence[Solve], Path], Caption]
 # Experiment -> its figures, of all methods together.
@@ -55,6 +64,8 @@ def draw(folder: Path, profile: str, partial: bool = False) -> None:
         UserError: a result is missing or damaged; nothing has been drawn then.
     """
     results = read_results(folder, profile, partial=partial)
+    networks = read_supervised(folder / "scores" / "supervised", profile, partial=partial)
+    measured = read_memory(folder / "memory", partial)
     target = folder / "figures"
     captions: list[Caption] = []
     for experiment, drawings in TOGETHER.items():
@@ -66,6 +77,12 @@ def draw(folder: Path, profile: str, partial: bool = False) -> None:
         captions.append(draw_priors.samples(results, dataset, target))
         if (caption := draw_priors.curves(results, dataset, target)) is not None:
             captions.append(caption)
+    if measured is not None:
+        captions.append(draw_memory.memory(measured, target))
+    if networks:
+        captions += draw_supervised.posteriors(networks, target)
+        captions += draw_supervised.arms(networks, target)
+        captions += draw_supervised.calibration(networks, target)
     write_captions(captions, target)
 
 

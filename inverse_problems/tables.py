@@ -15,7 +15,10 @@ from common.report.ledger import join, write_ledger
 from common.report.tables import write_tables
 from inverse_problems.report.cells import measurements
 from inverse_problems.report.claims import claims
+from inverse_problems.report.claims_supervised import claims_table
 from inverse_problems.report.results import read_results
+from inverse_problems.report.supervised_results import read_supervised
+from inverse_problems.report.tables_memory import memory, read_memory
 from inverse_problems.report.tables_priors import certificates, priors
 from inverse_problems.report.tables_solved import (
     budgets,
@@ -25,6 +28,7 @@ from inverse_problems.report.tables_solved import (
     representation,
     starts,
 )
+from inverse_problems.report.tables_supervised import ablation, arm
 
 PAPER = Path(__file__).with_name("paper.yaml")
 
@@ -53,6 +57,8 @@ def write(folder: Path, profile: str, partial: bool = False) -> None:
     """
     work, cells = load_paper(PAPER)
     results = read_results(folder, profile, partial=partial)
+    networks = read_supervised(folder / "scores" / "supervised", profile, partial=partial)
+    measured = read_memory(folder / "memory", partial)
     rows = join(work.paper, cells, measurements(cells, results))
     tables = [
         claims(results),
@@ -64,6 +70,10 @@ def write(folder: Path, profile: str, partial: bool = False) -> None:
         *priors(results),
         *certificates(results),
         *budgets(results),
+        *memory(measured),
+        *([claims_table(networks)] if networks else []),
+        *ablation(networks),
+        *arm(networks),
     ]
     write_tables(tables, folder / "tables")
     write_ledger(rows, folder / "cells.csv")

@@ -36,6 +36,8 @@ PRIVATE = {
 LEFT_OUT = ("results", "dvc.lock", "*/dvc.lock")
 MONOTONE_SETS = ("staircase", "toys")
 IMAGE_METHOD = "residual_clipswish"
+PRIOR, NETWORK = "glow", "mixture_all"
+SOLVERS = (PRIOR, "lasso_dct")
 SPLINE_METHODS = ("gaussian", "lrs_c", "rq_c")
 IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@localhost")
 
@@ -85,7 +87,30 @@ def small(params: dict[str, Any]) -> dict[str, Any]:
     few = {"draws": 1, "test_items": 4, "samples": 10, "certified": 2, "jacobians": 1}
     monotone["images"]["evaluate"]["digits"] |= few | {"exact_items": 2}
     monotone["evaluate"]["toys"] |= {"samples": 100, "grid": 8, "cells": 8}
+    few_recoveries(params["inverse_problems"])
     return params
+
+
+def few_recoveries(inverse: dict[str, Any]) -> None:
+    """Cut the parameters of the inverse problems down to one prior, two methods and one network."""
+    inverse["priors"] = {f"fast-digits-{PRIOR}": inverse["priors"][f"fast-digits-{PRIOR}"]}
+    inverse["train"]["digits"][PRIOR] |= {"steps": 4, "eval_every": 2, "batch": 8}
+    inverse["evaluate"]["digits"] |= {"samples": 12, "certified": 2, "jacobians": 1, "draws": 1}
+    inverse["solves"] = {
+        f"fast-compressed-{method}": {"experiment": "compressed", "method": method}
+        for method in SOLVERS
+    }
+    for method in SOLVERS:
+        inverse["solve"]["compressed"][method] |= {"images": 6, "ratios": [0.2]}
+    inverse["solve"]["compressed"][PRIOR]["method"]["changes"] = {"outer": 1}
+    inverse["memory"] |= {"depths": [1, 2], "rounds": 1}
+    network = f"fast-{NETWORK}"
+    inverse["supervised"]["runs"] = {network: inverse["supervised"]["runs"][network]}
+    phase = inverse["supervised"]["train"][NETWORK]["phases"][0] | {"epochs": 1}
+    inverse["supervised"]["train"][NETWORK] |= {"phases": [phase], "look_every": 1, "iterations": 2}
+    inverse["supervised"]["train"][NETWORK] |= {"points": 500, "batch": 20, "save_every": 1}
+    few = {"points": 100, "observations": 16, "samples": 8, "compared": 2, "reference": 8}
+    inverse["supervised"]["evaluate"] |= few | {"drawn": 8}
 
 
 @dataclass(frozen=True)

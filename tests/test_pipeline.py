@@ -17,7 +17,10 @@ from conf.compose import composition
 from tests.pipeline_workspace import (
     IMAGE_METHOD,
     MONOTONE_SETS,
+    NETWORK,
+    PRIOR,
     ROOT,
+    SOLVERS,
     SPLINE_METHODS,
     Done,
     Pipeline,
@@ -29,9 +32,14 @@ pytestmark = pytest.mark.slow
 
 METHODS = ("gaussian", "lu_net", "lu_net_published", "realnvp")
 LAST = ["tables", "figures", "report"]
-PAPERS = ("lu_net", "lrs_flow", "monotone_flow")
+PAPERS = ("lu_net", "lrs_flow", "monotone_flow", "inverse_problems")
 MONOTONE = [f"{stage}@{name}-monotone" for stage in ("train", "evaluate") for name in MONOTONE_SETS]
 IMAGES = [f"images_{stage}@digits-{IMAGE_METHOD}" for stage in ("train", "evaluate")]
+RECOVERIES = [
+    *[f"{stage}@digits-{PRIOR}" for stage in ("train", "evaluate")],
+    *[f"solve@compressed-{method}" for method in SOLVERS],
+    *[f"supervised_{stage}@{NETWORK}" for stage in ("train", "evaluate")],
+]
 SPLINES = [f"{stage}@wine-{m}" for stage in ("train", "evaluate") for m in SPLINE_METHODS]
 PROFILES = sorted(path.stem for path in (ROOT / "conf/profile").glob("*.yaml"))
 
@@ -82,7 +90,9 @@ def test_one_command_leads_from_raw_data_to_the_page(finished):
     pairs = [f"{stage}@digits-{method}" for stage in ("train", "evaluate") for method in METHODS]
     splines = ["fetch@wine", *SPLINES, "inverse", "tables", "figures"]
     blocks = [*MONOTONE, *IMAGES, "tables", "figures"]
-    assert sorted(done.ran) == sorted(["fetch@digits", *pairs, "speed", *LAST, *splines, *blocks])
+    recoveries = ["fetch@patches", *RECOVERIES, "memory", "tables", "figures"]
+    others = [*splines, *blocks, *recoveries]
+    assert sorted(done.ran) == sorted(["fetch@digits", *pairs, "speed", *LAST, *others])
     made = finished.pipeline.results()
     page = html.unescape(made["index.html"].decode())
     parts = (("tables", ("md", "tex", "csv")), ("figures", ("png", "svg")))
@@ -193,6 +203,14 @@ def test_dvc_reads_the_pipeline_of_every_profile(cloned, profile, tmp_path):
     for run in params["monotone_flow"]["image_runs"]:
         for stage in ("images_train", "images_evaluate"):
             assert f"monotone_flow/dvc.yaml:{stage}@{run}" in stages
+    inverse = params["inverse_problems"]
+    for part, runs in (("", "priors"), ("supervised_", "supervised")):
+        listed = inverse[runs] if part == "" else inverse[runs]["runs"]
+        for run in listed:
+            for stage in ("train", "evaluate"):
+                assert f"inverse_problems/dvc.yaml:{part}{stage}@{run}" in stages
+    for run in inverse["solves"]:
+        assert f"inverse_problems/dvc.yaml:solve@{run}" in stages
     section = params["lu_net"]
     for dataset, method in itertools.product(section["datasets"], section["methods"]):
         for stage in ("train", "evaluate"):

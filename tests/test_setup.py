@@ -17,7 +17,6 @@ from conf.compose import composition
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ["benchmarks", "common", "inverse_problems", "lrs_flow", "lu_net", "monotone_flow"]
-NOT_BEGUN = ["inverse_problems"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 
@@ -92,11 +91,6 @@ def test_the_distribution_holds_these_packages_and_no_other():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = project["tool"]["setuptools"]["packages"]["find"]["include"]
     assert sorted(patterns) == [f"{name}*" for name in PACKAGES]
-
-
-@pytest.mark.parametrize("name", NOT_BEGUN)
-def test_a_paper_not_begun_says_so(name):
-    assert "Not begun: no cell has been measured" in (ROOT / name / "README.md").read_text()
 
 
 def test_make_alone_lists_the_targets():

@@ -39,6 +39,7 @@ CASES = {
         Case("spline_inverse", "splines, inverse and its log slope: against five libraries", 11),
         Case("power_step", "spline flow of POWER, a training step: against three libraries", 11),
         Case("monotone_1d_step", "monotone fit, a training step: against the published one", 11),
+        Case("recovery_batched", "recovery of 64 images at once: against one after the other", 3),
         Case("monotone_2d_step", "monotone densities, a step: against the published one", 11),
         Case("reversible_memory", "Glow, a training step by inverses: against plain autograd", 7),
     )

@@ -38,6 +38,7 @@ PEERS = {
     ],
     "lu_train_step": ["published algorithm, one model after the other", "published algorithm"],
     "power_step": 2 * ["nflows eager", "normflows eager", "zuko eager"],
+    "recovery_batched": ["one-by-one"],
     "monotone_1d_step": ["published algorithm"],
     "monotone_2d_step": ["published algorithm, one model after the other"],
     "reversible_memory": 2 * ["plain", "checkpoint"],

@@ -23,6 +23,10 @@ SPLINE = SMALL | {
     "model": {"kind": "lrs", "levels": 1, "steps": 1, "width": 4, "bins": 3},
     "optimiser": {"lr": 1e-2},
 }
+FAST = {"steps": 24, "batch": 32, "eval_every": 4, "valid_items": 50, "save_every": 1}
+# The best step is not the last one, and a resume must know of both.
+VAE = FAST | {"family": "vae", "latents": 3, "hidden": [8, 8], "lr": 0.1, "pixels": "logistic"}
+DCGAN = FAST | {"family": "gan", "latents": 3, "width": 4, "represent_steps": 2}
 EVALUATE = {
     "digits": {
         "draws": 2,
@@ -40,7 +44,8 @@ class Workspace:
 
     def __init__(self, folder: Path, forks: Forks | None) -> None:
         self.folder, self.forks = folder, forks
-        train = {"digits": {"glow": SMALL, "spline": SPLINE}}
+        priors = {"glow": SMALL, "spline": SPLINE, "vae": VAE, "dcgan": DCGAN}
+        train = {"digits": priors}
         self.parameters = copy.deepcopy({"train": train, "evaluate": EVALUATE})
 
     def prior(self, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ HEIGHT_STD = 0.25
 ANGLE_STD = 0.5
 # Points drawn at once by the rejection sampler, and how often it tries.
 POOL = 1 << 20
-POOLS = 400
+POOLS = 2000
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,14 @@ def compressed(cfg: Compressed, context: Context) -> tuple[dict[str, Any], Array
     """
     cells, psnr, shown, arrays = [], [], [], {}
     for name in cfg.sets:
-        pictures = context.pictures(name)
-        x = pictures.x.to(context.device)
+        x = context.pictures(name).x.to(context.device)
         n = x[0].numel()
         arrays[f"truth_{name}"] = as_bytes(x[: context.shown])
         for ratio in cfg.ratios:
             m = measurements(ratio, n)
             draws = []
             for draw in range(cfg.draws):
-                operator = gaussian(pictures.shape, m, cfg.seed, draw, context.device)
+                operator = gaussian(x, m, cfg.seed, draw)
                 y = sensed(operator, x, cfg.noise, cfg.seed, draw)
                 key, sigma = f"{name}-{m}-{draw}", cfg.noise / m**0.5
                 draws.append(context.solved(key, x, operator, y, sigma=sigma))
@@ -41,11 +40,10 @@ def compressed(cfg: Compressed, context: Context) -> tuple[dict[str, Any], Array
 
 
 def sensing(
-    cfg_seed: int, noise: float, ratio: float, context: Context
+    seed: int, noise: float, ratio: float, context: Context
 ) -> tuple[LinearOperator, torch.Tensor, torch.Tensor]:
     """Return the first draw of Gaussian measurements of the trained set: A, y and the truth."""
-    pictures = context.pictures(context.trained)
-    x = pictures.x.to(context.device)
+    x = context.pictures(context.trained).x.to(context.device)
     m = measurements(ratio, x[0].numel())
-    operator = gaussian(pictures.shape, m, cfg_seed, 0, context.device)
-    return operator, sensed(operator, x, noise, cfg_seed, 0), x
+    operator = gaussian(x, m, seed, 0)
+    return operator, sensed(operator, x, noise, seed, 0), x

@@ -55,12 +55,14 @@ def slope(name: str, raw: Path, images: int = 1000) -> float:
     return float((rows.square() + columns.square()).sqrt().mean())
 
 
-def gaussian(
-    shape: tuple[int, int, int], m: int, seed: int, draw: int, device: torch.device
-) -> GaussianOperator:
-    """Return Gaussian measurements; each m and draw has a matrix of its own."""
-    operator = GaussianOperator(shape, m, generator(seed, MATRIX, draw, m))
-    return operator.to(device)
+def gaussian(x: Tensor, m: int, seed: int, draw: int) -> GaussianOperator:
+    """Return Gaussian measurements of images like x (B, C, H, W), in their dtype.
+
+    Each m and draw has a matrix of its own.
+    """
+    channels, height, width = x.shape[1:]
+    noise = generator(seed, MATRIX, draw, m)
+    return GaussianOperator((channels, height, width), m, noise, x.dtype).to(x.device)
 
 
 def sensed(operator: LinearOperator, x: Tensor, noise: float, seed: int, draw: int) -> Tensor:

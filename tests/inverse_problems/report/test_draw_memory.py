@@ -35,5 +35,5 @@ def test_the_same_metrics_give_the_same_bytes(tmp_path):
 
 
 def test_other_metrics_are_refused(tmp_path):
-    with pytest.raises(UserError, match="expected 'rows' in metrics.json"):
+    with pytest.raises(UserError, match=r"expected 'rows' in metrics\.json"):
         memory({"psnr": 3}, tmp_path)

@@ -105,7 +105,7 @@ def test_the_command_reads_its_section_and_writes_both_files(tmp_path, monkeypat
     folder = tmp_path / "results/fast/inverse_problems/memory"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert set(metrics["summary"]) == set(WAYS)
-    lines = list(csv.DictReader((folder / "memory.csv").open()))
+    lines = list(csv.DictReader((folder / "memory.csv").read_text().splitlines()))
     assert [line["backprop"] for line in lines] == 2 * list(WAYS)
     assert [int(line["saved_bytes"]) for line in lines] == [
         row["saved_bytes"] for row in metrics["rows"]

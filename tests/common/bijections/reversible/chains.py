@@ -33,7 +33,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def glow(steps: int = 2, **options) -> Chain:
-    """Return a chain of three levels, the last two nested in the first."""
+    """Return a chain of two levels, by default the second nested in the first."""
     settings = {
         "levels": 2,
         "channels": 4,

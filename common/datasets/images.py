@@ -11,6 +11,7 @@ from torch import Tensor
 
 from common.datasets.colour import read_cifar10, read_imagenet64
 from common.datasets.dataset import Dataset, Split
+from common.datasets.images64 import read_celeba64, read_ood64
 from common.datasets.raw import RAW, remedy, verified_array, verified_file
 from common.datasets.sources import (
     TEST_IMAGES,
@@ -82,22 +83,36 @@ def _read_digits(name: str, raw: Path) -> tuple[Split, Split]:
     return Split(x[rest], y[rest]), Split(x[test], y[test])
 
 
+def _read_patches(name: str, raw: Path) -> tuple[Split, Split]:
+    """Return no image to train on and all patches to test."""
+    x = torch.from_numpy(verified_array(name, "images", raw)).unsqueeze(1)
+    y = torch.from_numpy(verified_array(name, "labels", raw)).long()
+    return Split(x[:0], y[:0]), Split(x, y)
+
+
 @dataclass(frozen=True)
 class _ImageSet:
-    """How a set is read, its number of grey levels, and its default validation size per class."""
+    """How a set is read, its number of grey levels, and its default validation size per class.
+
+    A set whose validation size is None is for tests alone: it has no image to train on.
+    """
 
     read: Callable[[str, Path], tuple[Split, Split]]
     levels: int
-    valid_per_class: int
+    valid_per_class: int | None
 
 
 IMAGE_SETS = {
     "digits": _ImageSet(_read_digits, levels=17, valid_per_class=20),
+    "patches": _ImageSet(_read_patches, levels=17, valid_per_class=None),
     "mnist": _ImageSet(_read_idx_set, levels=256, valid_per_class=500),
     "fashion-mnist": _ImageSet(_read_idx_set, levels=256, valid_per_class=500),
     # Two and one per cent of train, as the spline flows are validated.
     "cifar10": _ImageSet(read_cifar10, levels=256, valid_per_class=100),
     "imagenet64": _ImageSet(read_imagenet64, levels=256, valid_per_class=12_812),
+    # All faces are of one class.
+    "celeba64": _ImageSet(read_celeba64, levels=256, valid_per_class=400),
+    "ood64": _ImageSet(read_ood64, levels=256, valid_per_class=None),
 }
 
 
@@ -110,14 +125,22 @@ def load_images(
         name: a key of `IMAGE_SETS`.
         raw: folder that holds <name>/.
         valid_per_class: images of each class that leave train for validation; None for the set's
-            default, 0 for the published protocol, which has no validation split.
+            default, 0 for the published protocol, which has no validation split. Sets that are for
+            tests alone take 0 and None.
         seed: decides which images validate.
 
     Raises:
         UserError: raw data are missing or damaged, or a class has too few images to validate.
     """
     images = IMAGE_SETS[name]
+    if images.valid_per_class is None and valid_per_class:
+        raise UserError(
+            f"{name}: valid_per_class must be 0 or empty, the set has no images to train on, got "
+            f"{valid_per_class}"
+        )
     train, test = images.read(name, raw)
+    if images.valid_per_class is None:
+        return Dataset(name, train, train, test, images.levels, int(test.y.max()) + 1)
     per_class = images.valid_per_class if valid_per_class is None else valid_per_class
     sizes = train.y.bincount()
     if not 0 <= per_class < sizes.min():

@@ -60,6 +60,18 @@ DIGITS = Source(
     make=embedded.digits,
 )
 
+# Decoders of JPEG differ in the last bit, which rounding to levels does not always swallow: no
+# checksum.
+PATCHES = Source(
+    "patches",
+    "generated",
+    arrays=(
+        RawArray("images", "uint8", (embedded.PATCHES, embedded.PATCH_SIDE, embedded.PATCH_SIDE)),
+        RawArray("labels", "uint8", (embedded.PATCHES,)),
+    ),
+    make=embedded.patches,
+)
+
 # The MNIST address is the one torchvision uses: the authors' own page refuses most downloads.
 MNIST = _idx_files(
     "mnist",
@@ -148,6 +160,52 @@ IMAGENET64 = Source(
     ),
 )
 
+
+def _tiles(name: str, pins: dict[str, Pin]) -> Source:
+    """Return the source of images that were cropped, resized and tiled: no address has them so."""
+    files = tuple(RawFile(file, pin, (), f"{name}/{file}") for file, pin in pins.items())
+    return Source(name, "files", files=files)
+
+
+CELEBA64 = _tiles(
+    "celeba64",
+    {
+        "train.zip": Pin(
+            "afbe6dec3cbb893b941d6705d15b41a9547137e8b9a0adf6b3603e0cce90fc67", 20_282_674
+        ),
+        "test.zip": Pin(
+            "542a3a9894bef5b4a44a600d6b760532eb8dac793151c7de0011acf8464db1d2", 1_776_732
+        ),
+    },
+)
+
+OOD64 = _tiles(
+    "ood64",
+    {
+        "glowip_celeba100.zip": Pin(
+            "3105af49b5e2fbdaed7562fce17cca5a751eadc7fa2184435b0c3772563928df", 593_658
+        ),
+        "glowip_ffhq100.zip": Pin(
+            "7ec290228b38921587f668f44a609c61bc448e9f50662351829d2d6beff11c5d", 677_968
+        ),
+        "glowip_birds.zip": Pin(
+            "4dcac2fa05e06d47c428ad3cec61a8aeefa9a131bec2c86630d83e0e92e7aaad", 52_080
+        ),
+        "glowip_flowers.zip": Pin(
+            "5344127c41f8d5f2a5cecfc94c7a5683ba99a5e9709158adfc4b712ee0b87e37", 89_520
+        ),
+        "glowip_ood.zip": Pin(
+            "4a3056c93d0e9eb23208c7df971e8f163e5561c7fc527d3ceccb0c6c752bf296", 189_796
+        ),
+        "cub_birds.zip": Pin(
+            "f0623de71df2822e1eb13148f8c261bcdf208770a2e979da6e5b89ef66724a0c", 1_907_911
+        ),
+        "flowers17.zip": Pin(
+            "1f1175540ac732c39e4ae6ead533d771be1ef4dc5504761840e371c630fb5f55", 1_628_424
+        ),
+    },
+)
+
 # Cosine and logarithm decide the last bits of these: no checksum.
 RINGS = Source(
     "rings",
@@ -171,10 +229,13 @@ SOURCES: dict[str, Source] = {
     for s in (
         MIXTURE,
         DIGITS,
+        PATCHES,
         MNIST,
         FASHION_MNIST,
         CIFAR10,
         IMAGENET64,
+        CELEBA64,
+        OOD64,
         *TABULAR,
         RINGS,
         PICTURE,

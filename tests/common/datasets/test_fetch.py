@@ -226,7 +226,9 @@ def test_what_a_killed_fetch_left_is_overwritten(toy, tmp_path):
     assert names(tmp_path / "toy") == ["a.gz", "b.gz"]
 
 
-@pytest.mark.parametrize("name", ["digits", "mixture", "wine", "breast-cancer", "rings", "picture"])
+@pytest.mark.parametrize(
+    "name", ["digits", "patches", "mixture", "wine", "breast-cancer", "rings", "picture"]
+)
 def test_sets_without_files_are_written_alike_every_time(name, tmp_path):
     for folder in ("first", "second"):
         fetch(name, tmp_path / folder)

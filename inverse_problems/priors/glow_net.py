@@ -1,0 +1,163 @@
+"""The network and the scale of Glow's couplings."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.bijections.actnorm import ActNorm
+
+
+class ZeroConv(nn.Conv2d):
+    """Convolve 3x3 and multiply by exp(3 l), with weights, biases and l zero at first.
+
+    Shapes: (*batch, inputs, H, W) -> (*batch, outputs, H, W).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+        self.log_scale = nn.Parameter(torch.zeros(outputs))
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(cast(Tensor, self.bias))
+
+    def forward(self, input: Tensor) -> Tensor:  # the name of the base class
+        """Return (*batch, outputs, H, W)."""
+        scale = (3 * self.log_scale).exp()
+        weight, bias = self.weight * scale[:, None, None, None], cast(Tensor, self.bias) * scale
+        out = F.conv2d(input.reshape(-1, *input.shape[-3:]), weight, bias, padding=1)
+        return out.reshape(*input.shape[:-3], *out.shape[-3:])
+
+
+class GlowNet(nn.Module):
+    """Condition a coupling: conv 3x3, norm, ReLU, conv 1x1, norm, ReLU, conv 3x3 times exp(3 l).
+
+    The norms are ActNorms, which start from the first batch in training; the network is evaluated
+    and never inverted, so they are applied as they stand in both directions of the flow. Each is
+    one linear map with the convolution ahead of it, and is computed as one. The last convolution is
+    zero at first, so a new network gives zeros.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        width: channels of the hidden layers.
+        std: standard deviation of the first weights.
+        generator: draws them; torch's global one if None.
+
+    Shapes: (*batch, inputs, H, W) -> (*batch, outputs, H, W).
+
+    Reference: Invertible generative models for inverse problems: mitigating representation error
+    and dataset bias, Asim, Daniels, Leong, Ahmed and Hand, 2020, https://arxiv.org/abs/1905.11672,
+    the published code; without its biases ahead of the norms, whose shifts do the same.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        width: int,
+        std: float = 0.01,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
+        self.first_norm = ActNorm(width, event_dims=3)
+        self.second = nn.Conv2d(width, width, 1, bias=False)
+        self.second_norm = ActNorm(width, event_dims=3)
+        self.last = ZeroConv(width, outputs)
+        for layer in (self.first, self.second):
+            nn.init.normal_(layer.weight, std=std, generator=generator)
+        self._started = False  # whether the norms have seen a batch, as the host knows it
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (*batch, outputs, H, W)."""
+        h = x.reshape(-1, *x.shape[-3:])
+        if self.training and not self._started:
+            for conv, norm in self._layers():
+                h = F.relu(norm.forward_and_logdet(conv(h))[0])
+            self._started = h.numel() > 0
+        else:
+            for conv, norm in self._layers():
+                weight = conv.weight * norm.log_scale.exp()[:, None, None, None]
+                h = F.relu(F.conv2d(h, weight, norm.shift, padding=conv.padding), inplace=True)
+        out: Tensor = self.last(h)
+        return out.reshape(*x.shape[:-3], *out.shape[-3:])
+
+    def _layers(self) -> tuple[tuple[nn.Conv2d, ActNorm], ...]:
+        return (self.first, self.first_norm), (self.second, self.second_norm)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._started = False
+
+    def __repr__(self) -> str:  # one line: a flow prints dozens of these
+        inputs, width, outputs = (
+            self.first.in_channels,
+            self.first.out_channels,
+            self.last.out_channels,
+        )
+        return f"GlowNet({inputs} -> {outputs} channels, width {width})"
+
+
+class GlowAffine:
+    """Scale and shift, y = x s + t with s = sigmoid(raw_0 + 2) + bias and t = raw_1.
+
+    Without a bias the scale has no lower bound, and the inverse, which divides by it, can explode
+    on inputs unlike the training data.
+
+    Args:
+        bias: 0, as published, or a small positive lower bound of the scale.
+
+    Shapes: x, y, log-slopes (*shape); raw (*shape, 2).
+    """
+
+    parameters = 2
+
+    def __init__(self, bias: float = 0.0) -> None:
+        if bias < 0:
+            raise ValueError(f"GlowAffine: expected a bias of at least 0, got {bias}")
+        self.bias = float(bias)
+
+    def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale = self._log_scale(raw)
+        return x * log_scale.exp() + raw[..., 1], log_scale
+
+    def inverse(self, y: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale = self._log_scale(raw)
+        return (y - raw[..., 1]) * (-log_scale).exp(), -log_scale
+
+    def identity(self) -> Tensor:
+        """Return zeros, which are near the identity only: s is sigmoid(2) + bias then."""
+        return torch.zeros(2)
+
+    def _log_scale(self, raw: Tensor) -> Tensor:
+        if self.bias == 0:
+            return F.logsigmoid(raw[..., 0] + 2)
+        return (torch.sigmoid(raw[..., 0] + 2) + self.bias).log()
+
+    def __repr__(self) -> str:
+        return f"GlowAffine(bias={self.bias:g})"
+
+
+class Standardise:
+    """Subtract a mean and divide by a scale, y = (x - raw_1) exp(-raw_0).
+
+    So y follows N(0, 1) if x follows N(raw_1, exp(2 raw_0)): a learned prior of factored-out
+    channels, in which zero latents are those of zero standardised residual.
+
+    Shapes: x, y, log-slopes (*shape); raw (*shape, 2).
+    """
+
+    parameters = 2
+
+    def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        return (x - raw[..., 1]) * (-raw[..., 0]).exp(), -raw[..., 0]
+
+    def inverse(self, y: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        return y * raw[..., 0].exp() + raw[..., 1], raw[..., 0]
+
+    def identity(self) -> Tensor:
+        return torch.zeros(2)
+
+    def __repr__(self) -> str:
+        return "Standardise()"

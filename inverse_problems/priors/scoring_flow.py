@@ -37,14 +37,15 @@ def score(
         "valid": (data.valid, trained.valid_items, 1),
         "train": (data.train, cfg.train_items, 1),
     }
-    found: dict[str, Any] = {"bits": math.log2(flow.levels)}
+    bits_of: dict[str, Any] = {"bits": math.log2(flow.levels)}
+    found: dict[str, Any] = {"bits_per_dim": bits_of}
     arrays: dict[str, Tensor] = {}
     for name, (split, most, draws) in splits.items():
         items = _pixels(flow, split, trained, data, most)
         looks = [_look(flow, items, cfg.seed, draw) for draw in range(draws)]
         values = torch.stack([bits for bits, _ in looks])
         mean, se = mean_and_se_of_draws(values)
-        found[name] = {
+        bits_of[name] = {
             "mean": mean,
             "se": se,
             "se_draws": (values.mean(1).std() / math.sqrt(draws)).item() if draws > 1 else math.nan,
@@ -63,7 +64,7 @@ def score(
         if cfg.jacobians
         else {"round_trip": round_trip(flow.flow.bijection, x), "logdet": {"items": 0}}
     )
-    return {"bits_per_dim": found}, arrays
+    return found, arrays
 
 
 def published_scale(bits: float, levels: int) -> float:

@@ -76,9 +76,9 @@ class Untrained:
         if self.name == "total_variation":
             return TotalVariation(max(4 * sigma**2 / self.slope, LEAST_PENALTY))
         if self.name == "bm3d":
-            from inverse_problems.baselines.bm3d import Bm3d
+            from inverse_problems.baselines.block_matching import BM3D
 
-            return Bm3d(sigma)
+            return BM3D(sigma)
         if self.name == "pseudo_inverse":
             return pseudo_inverse
         _, basis, *published = self.name.split("_")

@@ -39,7 +39,7 @@ class Lab:
 
     def write(self) -> None:
         """Write the parameters."""
-        section = {"solves": self.solves, "priors": {}}
+        section = {"solves": self.solves, "priors": {}, "supervised": {"runs": {}}}
         text = yaml.safe_dump({"profile": "fast", "inverse_problems": section})
         (self.root / "params.yaml").write_text(text)
 

@@ -40,7 +40,7 @@ class Lab:
     def write(self) -> None:
         """Write the parameters."""
         section = {"solves": self.solves, "priors": {}, "supervised": {"runs": {}}}
-        text = yaml.safe_dump({"profile": "fast", "inverse_problems": section})
+        text = yaml.safe_dump({"profile": "fast", "inverse_problems": section}, sort_keys=False)
         (self.root / "params.yaml").write_text(text)
 
     def add(

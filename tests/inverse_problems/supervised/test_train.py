@@ -87,7 +87,9 @@ def test_nonsense_ends_in_one_sentence(forks, tmp_path):
 
 
 def test_an_unknown_task_is_named():
-    with pytest.raises(UserError, match="unknown key 'inverse_problems.supervised.train.mixtures'"):
+    with pytest.raises(
+        UserError, match=r"unknown key 'inverse_problems\.supervised\.train\.mixtures'"
+    ):
         load_task("fast", "mixtures")
 
 

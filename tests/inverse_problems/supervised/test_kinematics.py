@@ -55,11 +55,11 @@ def test_rejected_samples_end_at_the_target_within_the_tolerance(
 
 def test_they_are_distributed_as_what_brute_force_keeps(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "POOL", 1 << 18)
-    target = torch.tensor([1.5, 0.0], dtype=torch.float64)
+    target = torch.tensor([1.7, 0.6], dtype=torch.float64)
     draws = ARM.rejection(target[None], 1000, 0.02, seeded())[0][0]
     x, y = ARM.draw(400_000, seeded(1), torch.float64)
     brute = x[(y - target).norm(dim=-1) < 0.05]
-    assert len(brute) > 800
+    assert len(brute) > 200
     # Four standard errors of both means and spreads; the wider circle biases them by less.
     error = 4 * brute.std(0) * (1 / len(brute) + 1 / 1000) ** 0.5
     assert ((draws.mean(0) - brute.mean(0)).abs() < error).all()
@@ -69,6 +69,6 @@ def test_they_are_distributed_as_what_brute_force_keeps(monkeypatch: pytest.Monk
 def test_a_place_that_is_never_reached_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "POOL", 1000)
     monkeypatch.setattr(module, "POOLS", 2)
-    target = torch.tensor([[1.5, 0.0], [3.0, 0.0]], dtype=torch.float64)
-    with pytest.raises(UserError, match=r"reached \[3.0, 0.0\] only 0 times in 2000 draws"):
+    target = torch.tensor([[3.0, 0.0]], dtype=torch.float64)
+    with pytest.raises(UserError, match=r"reached \[3\.0, 0\.0\] only 0 times in 2000 draws"):
         ARM.rejection(target, 1, 0.1, seeded())

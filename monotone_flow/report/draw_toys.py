@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from monotone_flow.report.results import SETS, Result, number, set_name
 WINDOW = 4.0
 # The brightest cell is this quantile of the truth's, so that single sharp cells hide nothing.
 BRIGHT = 0.995
+CELLS = 100  # along each axis of a panel; more would make an SVG of megabytes
 
 
 def toys(results: list[Result], folder: Path) -> Caption:
@@ -26,7 +28,7 @@ def toys(results: list[Result], folder: Path) -> Caption:
         row = axes[place * columns : (place + 1) * columns]
         having = [result for result in results if name in result.sets]
         arrays = having[0].arrays
-        true, data = arrays[f"true_{name}"], arrays[f"data_{name}"]
+        true, data = coarse(arrays[f"true_{name}"]), coarse(arrays[f"data_{name}"])
         bright, many = _bright(true), _bright(data)
         _show(row[0], data, many, "data")
         _show(row[1], true, bright, "true density")
@@ -37,7 +39,8 @@ def toys(results: list[Result], folder: Path) -> Caption:
             excess = number(result.sets[name]["excess"]["mean"])
             shown = f"{excess:.3f} nats" if math.isfinite(excess) else NOT_FINITE
             words = result.ending or f"excess {shown}"
-            density, samples = (result.arrays[f"{kind}_{name}"] for kind in ("density", "samples"))
+            kinds = ("density", "samples")
+            density, samples = (coarse(result.arrays[f"{kind}_{name}"]) for kind in kinds)
             _show(row[2 + 2 * number_], density, bright, f"{result.name}\n{words}")
             _show(row[3 + 2 * number_], samples, many, "its samples")
     save(figure, folder / "toys")
@@ -56,11 +59,21 @@ def toys(results: list[Result], folder: Path) -> Caption:
 
 def _show(ax: Axes, values: NDArray[np.generic], top: float, title: str) -> None:
     extent = (-WINDOW, WINDOW, -WINDOW, WINDOW)
-    ax.imshow(values, origin="lower", extent=extent, cmap="inferno", vmin=0, vmax=top)
+    # Not resampled: the SVG then holds the cells and not the pixels of the page.
+    scale: dict[str, Any] = {"cmap": "inferno", "vmin": 0, "vmax": top, "interpolation": "none"}
+    ax.imshow(values, origin="lower", extent=extent, **scale)
     ax.set_title(title, fontsize=8)
     ax.grid(False)
     ax.set_xticks([])
     ax.set_yticks([])
+
+
+def coarse(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return means of cells, (G, G) -> at most (CELLS, CELLS) where G has such a divisor."""
+    side = len(values)
+    group = next((g for g in range(-(-side // CELLS), side // 10) if side % g == 0), 1)
+    grouped = values.astype(np.float64).reshape(side // group, group, side // group, group)
+    return np.asarray(grouped.mean((1, 3)))
 
 
 def _bright(values: NDArray[np.floating]) -> float:

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from monotone_flow.activations import CLipSwish, CPila, CReLU
 from monotone_flow.blocks import KINDS
 from monotone_flow.report.draw_activations import activations, speed
 from monotone_flow.report.draw_disks import NETS, differences, disks
+from monotone_flow.report.draw_toys import coarse
 from monotone_flow.theorem import disk
 
 
@@ -80,3 +82,12 @@ def test_the_ranges_drawn_stand_in_the_picture():
     assert "CPila: 0.9434 to 0.99889" in text
     assert "CLipSwish: 0.6403 to 0.99997" in text
     assert "least slope -0.348" in text
+
+
+@pytest.mark.parametrize(("side", "left"), [(400, 100), (96, 96), (250, 50), (101, 101)])
+def test_large_panels_are_averaged_over_whole_cells(side: int, left: int):
+    values = np.arange(side * side).reshape(side, side)
+    found = coarse(values)
+    assert found.shape == (left, left)
+    assert found.mean() == pytest.approx(values.mean())
+    assert found[0, 0] == pytest.approx(values[: side // left, : side // left].mean())

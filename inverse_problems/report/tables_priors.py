@@ -67,7 +67,7 @@ def certificates(results: Results) -> list[Table]:
                 "prior": prior_name(prior),
                 "float32": _shown(trip.get("float32", {}).get("max")),
                 "float64": _shown(trip.get("float64", {}).get("max")),
-                "logdet": _shown(found.get("logdet", {}).get("max")),
+                "logdet": _shown(found.get("logdet", {}).get("max_error")),
             }
         )
     if not rows:

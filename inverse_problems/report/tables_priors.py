@@ -57,7 +57,7 @@ def certificates(results: Results) -> list[Table]:
     """Return whether the flows invert, and whether their log-determinant is exact."""
     rows = []
     for (dataset, prior), metrics in results.priors.items():
-        found = metrics.get("bits_per_dim", {}).get("certificate")
+        found = metrics.get("certificate")
         if found is None:
             continue
         trip = found.get("round_trip", {})

@@ -53,7 +53,8 @@ def denoising(solves: Sequence[Solve], folder: Path) -> Caption:
         weights(ax)
     labels["noisy image"] = Line2D([], [], color=PALETTE["reference"], lw=1.0, ls=":")
     axes[0].set_ylabel("PSNR [dB]")
-    figure.legend(labels.values(), labels, loc="outside lower center", ncols=4, fontsize=8)
+    columns = min(2, len(sigmas)) if len(sigmas) < 3 else 4
+    figure.legend(labels.values(), labels, loc="outside lower center", ncols=columns, fontsize=8)
     save(figure, folder / "denoising")
     return Caption(
         file="denoising.svg",
@@ -166,7 +167,7 @@ def starts(solve: Solve, folder: Path) -> Caption:
     ax.set_xlabel("weight of the penalty |z|")
     ax.set_ylabel("PSNR [dB]")
     weights(ax)
-    ax.legend(title="start", fontsize=8)
+    figure.legend(title="start", fontsize=8, loc="outside right upper")
     save(figure, folder / "starts")
     ratio = solve.cells[0].at["ratio"]
     return Caption(
@@ -200,8 +201,12 @@ def curve(ax: Axes, cells: Sequence[Cell], colour: str, line: str, label: str = 
 
 def weights(ax: Axes) -> None:
     """Make an axis of weights that shows zero too."""
-    found = [x for line in ax.lines for x in np.asarray(line.get_xdata(), float) if x > 0]
-    ax.set_xscale("symlog", linthresh=min([x for x in found if x != 1.0] or [1e-3]))
+    # Level lines reach from 0 to 1 in units of the axes.
+    curves = [line for line in ax.lines if len(np.asarray(line.get_xdata())) > 2]
+    found = [x for line in curves for x in np.asarray(line.get_xdata(), float) if x > 0]
+    least = min(found, default=1e-3)
+    ax.set_xscale("symlog", linthresh=least)
+    ax.set_xlim(-0.3 * least, 1.6 * max(found, default=1.0))
 
 
 def noisy_cells(solves: Sequence[Solve]) -> list[Cell]:

@@ -62,6 +62,7 @@ def main() -> None:
         "training": read_status(source),
         "parameters": parameter_count(prior.requires_grad_(True)),
         "latents": prior.latents,
+        "scaled_down": trained.scaled_down,
         **found,
     }
     arrays |= {f"curve_{name}": torch.tensor(values) for name, values in curve.items()}

@@ -63,5 +63,5 @@ def gap(
         error = float(images.std(ddof=1)) / math.sqrt(len(images)) if len(images) > 1 else math.nan
         if draws > 1:
             error = max(error, float(difference.mean(1).std(ddof=1)) / math.sqrt(draws))
-    words = where or f"m = {cell.at['m']}:"
+    words = where or f"m = {cell.at['m']}{f', lead minus {by:g}' if by else ''}:"
     return Gap(value - by, 2 * error, words)

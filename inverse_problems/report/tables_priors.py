@@ -6,7 +6,15 @@ from typing import Any
 from common.report.tables import NOT_FINITE, Column, Table
 from inverse_problems.report.results import METHODS, Results, number, set_name
 
-PRIORS = {"glow": "Glow", "spline": "spline flow", "vae": "VAE", "dcgan": "DCGAN"}
+PRIORS = {
+    "glow": "Glow",
+    "glow_additive": "Glow, additive couplings",
+    "glow_8bit": "Glow, 8-bit pixels",
+    "glow_small": "Glow, smaller",
+    "spline": "spline flow",
+    "vae": "VAE",
+    "dcgan": "DCGAN",
+}
 
 
 def prior_name(prior: str) -> str:

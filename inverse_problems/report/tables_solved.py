@@ -34,10 +34,11 @@ def _compressed(solves: Sequence[Solve], dataset: str) -> Table:
         rows.append(row)
     where = "in distribution" if dataset == first.trained else "out of distribution"
     images, seeds = first.metrics["images"], first.metrics["seeds"]
+    drawn = "one draw" if seeds == 1 else f"{seeds} draws"
     return Table(
         f"compressed_{dataset}",
         f"Compressed sensing: {set_name(dataset)}, {where}",
-        f"PSNR of {images} test images, {seeds} draw{'s' if seeds > 1 else ''} of A and noise, priors trained on "
+        f"PSNR of {images} test images, {drawn} of A and noise, priors trained on "
         f"{set_name(first.trained)}, n = {first.metrics['n']}; higher is better. ± is one standard "
         "error, over images or over draws, whichever is larger; failed images left the finite "
         "numbers and count with their best iterate.",

@@ -12,7 +12,7 @@ SMALL: dict[str, Any] = {
     "family": "flow",
     "model": {"kind": "glow", "levels": 2, "steps": 1, "width": 4},
     # A plateau whose memory a resume must keep.
-    "optimiser": {"lr": 2e-2, "schedule": "plateau", "patience": 2, "warmup": 3},
+    "optimiser": {"lr": 2e-2, "schedule": "plateau", "patience": 1, "warmup": 3},
     "steps": 24,
     "batch": 32,
     "eval_every": 4,

@@ -1,6 +1,6 @@
 """The network and the scale of Glow's couplings."""
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -67,15 +67,13 @@ class GlowNet(nn.Module):
         self.last = ZeroConv(width, outputs)
         for layer in (self.first, self.second):
             nn.init.normal_(layer.weight, std=std, generator=generator)
-        self._started = False  # whether the norms have seen a batch, as the host knows it
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (*batch, outputs, H, W)."""
         h = x.reshape(-1, *x.shape[-3:])
-        if self.training and not self._started:
+        if self.training and any(norm._waiting for _, norm in self._layers()):
             for conv, norm in self._layers():
                 h = F.relu(norm.forward_and_logdet(conv(h))[0])
-            self._started = h.numel() > 0
         else:
             for conv, norm in self._layers():
                 weight = conv.weight * norm.log_scale.exp()[:, None, None, None]
@@ -85,10 +83,6 @@ class GlowNet(nn.Module):
 
     def _layers(self) -> tuple[tuple[nn.Conv2d, ActNorm], ...]:
         return (self.first, self.first_norm), (self.second, self.second_norm)
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self._started = False
 
     def __repr__(self) -> str:  # one line: a flow prints dozens of these
         inputs, width, outputs = (

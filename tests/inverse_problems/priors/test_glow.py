@@ -209,3 +209,16 @@ def test_sizes_must_be_positive(name):
 def test_an_image_that_cannot_be_halved_so_often_is_refused():
     with pytest.raises(UserError, match=r"3 levels .* 28 x 28"):
         glow((1, 28, 28), Architecture(levels=3))
+
+
+def test_a_loaded_network_takes_the_same_path_as_the_one_it_was_saved_from():
+    one, other = (glow((1, 8, 8), SMALL, 16, generator()) for _ in range(2))
+    for flow in (one, other):
+        flow.train()
+    one.log_prob(pixels(9).float())
+    other.load_state_dict(one.state_dict())
+    found = []
+    for flow in (one, other):
+        (-flow.log_prob(pixels(9).float()).mean()).backward()
+        found.append([p.grad for p in flow.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

@@ -2,28 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from common.report.tables import Column, Table
 from inverse_problems.report.draw_penalties import noisy_cells
-from inverse_problems.report.gaps import FAILS, HOLDS, OPEN, Gap, gap
-from inverse_problems.report.results import LASSOS, Cell, Results, Solve, best, set_name
+from inverse_problems.report.gaps import FAILS, HOLDS, OPEN, UNTESTED, Claim, Gap, gap
+from inverse_problems.report.results import LASSOS, Cell, Results, Solve, best, number, set_name
 
-UNTESTED = "not testable here"
 # The published statements name these ratios of measurements to pixels.
 MANY, HALF, FEW = 0.2, 0.4, 0.082
 BELOW = 0.97  # short of all pixels
 SLACK = 1.01  # ratios are rounded to whole numbers of measurements
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Hold a claim, its outcome and the evidence, in words made from numbers."""
-
-    claim: str
-    outcome: str
-    evidence: str
 
 
 def claims(results: Results) -> Table:
@@ -205,7 +194,7 @@ def norms_in_order(results: Results) -> Claim:
     first, last = cells[0], cells[-1]
     worse = gap(solve, first, solve, other=last, where="PSNR, shortest minus longest start:")
     found = [cell.score("latent").mean for cell in cells]
-    share = found[0] / number_of(solve.metrics["typical"])
+    share = found[0] / number(solve.metrics["typical"])
     rising = all(b > a for a, b in pairwise(found))
     judged = _judge(claim, [worse])
     fine = rising and share < 0.6 and judged.outcome == HOLDS
@@ -304,11 +293,6 @@ def failures(results: Results) -> Claim:
     if bad:
         return Claim(claim, FAILS, f"Failed images: {'; '.join(bad)}.")
     return Claim(claim, HOLDS, f"None in {len(failed)} runs.")
-
-
-def number_of(value: object) -> float:
-    """Return a number of the metrics, NaN for a word."""
-    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def _gain(solve: Solve, dataset: str, more_than: float = 0.0, less_than: float = 0.0) -> Gap | None:

@@ -1,26 +1,15 @@
 """Which of the claims about supervised networks hold, judged from the numbers."""
 
 import math
-from dataclasses import dataclass
 
 from common.report.tables import Column, Table
+from inverse_problems.report.gaps import FAILS, HOLDS, OPEN, UNTESTED, Claim
 from inverse_problems.report.supervised_results import Supervised, SupervisedResults, worst
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
-UNTESTED = "not testable here"
 ACCURATE = 0.98
 TIMES = 3.0
 LIMITS = {"float32": 1e-4, "float64": 1e-9}
 NO_ERROR = "One seed gives no error, so a difference decides nothing."
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Hold a claim, its outcome and the evidence, in words made from numbers."""
-
-    claim: str
-    outcome: str
-    evidence: str
 
 
 def supervised_claims(results: SupervisedResults) -> list[Claim]:

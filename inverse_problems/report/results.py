@@ -37,10 +37,7 @@ SETS = {
     "mnist": "MNIST",
     "fashion-mnist": "Fashion-MNIST",
     "celeba64": "CelebA",
-    "ffhq64": "FFHQ",
-    "birds64": "birds",
-    "flowers64": "flowers",
-    "ood64": "pictures in the wild",
+    "ood64": "faces, birds, flowers and pictures in the wild",
 }
 
 

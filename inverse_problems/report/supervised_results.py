@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from common.metrics.scores import read_arrays, read_metrics
 from common.report.ledger import DIVERGED
 from common.training import config
+from inverse_problems.report.results import number
 
 NAMES = {
     "mixture_all": "all, three losses",
@@ -117,11 +118,6 @@ def read_supervised(
         for task in tasks
         if not partial or (folder / task / "metrics.json").exists()
     }
-
-
-def number(value: Any) -> float:
-    """Return a number of metrics.json, NaN for what stands for one that is missing or infinite."""
-    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def worst(certificate: Mapping[str, Any], dtype: str) -> float:

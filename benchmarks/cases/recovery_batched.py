@@ -99,8 +99,8 @@ def _row(options: Options) -> Comparison:
         truth = prior.decode(z.to(options.device)).clamp(0, 1)
         noise = 0.1 / m**0.5 * torch.randn(images, m, generator=generator(0, NOISE))
         y = operator(truth) + noise.to(options.device)
-        with Convolutions() as seen:
-            prior.decode(z.to(options.device))
+    with Convolutions() as seen:  # weights that learn are those of convolutions by torch
+        prior.decode(z.to(options.device))
     theirs = one_by_one(prior, operator, y, budget)
 
     def ours() -> Tensor:

@@ -4,9 +4,8 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from common.bijections.conv1x1 import FullConv1x1
+from common.bijections.conv1x1 import FullConv1x1, mix
 
 
 class FrozenConv1x1(FullConv1x1):
@@ -25,8 +24,7 @@ class FrozenConv1x1(FullConv1x1):
         return self.inverse(z), -self._logdet(z)
 
     def inverse(self, z: Tensor) -> Tensor:
-        images = z.reshape(-1, *z.shape[-3:])
-        return F.conv2d(images, self._inverse()[:, :, None, None]).reshape(z.shape)
+        return mix(z, self._inverse())
 
     def _inverse(self) -> Tensor:
         weight = self.weight

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.bijections.actnorm import ActNorm
+from inverse_problems.priors import native
 
 
 class ZeroConv(nn.Conv2d):
@@ -21,10 +22,14 @@ class ZeroConv(nn.Conv2d):
         nn.init.zeros_(self.weight)
         nn.init.zeros_(cast(Tensor, self.bias))
 
+    def scaled(self) -> tuple[Tensor, Tensor]:
+        """Return the kernel and the bias, multiplied."""
+        scale = (3 * self.log_scale).exp()
+        return self.weight * scale[:, None, None, None], cast(Tensor, self.bias) * scale
+
     def forward(self, input: Tensor) -> Tensor:  # the name of the base class
         """Return (*batch, outputs, H, W)."""
-        scale = (3 * self.log_scale).exp()
-        weight, bias = self.weight * scale[:, None, None, None], cast(Tensor, self.bias) * scale
+        weight, bias = self.scaled()
         out = F.conv2d(input.reshape(-1, *input.shape[-3:]), weight, bias, padding=1)
         return out.reshape(*input.shape[:-3], *out.shape[-3:])
 
@@ -35,7 +40,8 @@ class GlowNet(nn.Module):
     The norms are ActNorms, which start from the first batch in training; the network is evaluated
     and never inverted, so they are applied as they stand in both directions of the flow. Each is
     one linear map with the convolution ahead of it, and is computed as one. The last convolution is
-    zero at first, so a new network gives zeros.
+    zero at first, so a new network gives zeros. While no gradient of a weight can be asked for, a
+    compiled kernel does all on a CPU, if there is a compiler.
 
     Args:
         inputs: channels that come in.
@@ -67,6 +73,7 @@ class GlowNet(nn.Module):
         self.last = ZeroConv(width, outputs)
         for layer in (self.first, self.second):
             nn.init.normal_(layer.weight, std=std, generator=generator)
+        self._frozen: tuple[tuple[object, ...], native.FrozenNet] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (*batch, outputs, H, W)."""
@@ -74,12 +81,29 @@ class GlowNet(nn.Module):
         if self.training and any(norm._waiting for _, norm in self._layers()):
             for conv, norm in self._layers():
                 h = F.relu(norm.forward_and_logdet(conv(h))[0])
+            out: Tensor = self.last(h)
+        elif self._is_frozen() and native.fits(h, self.second.out_channels) and native.available():
+            out = self._compiled()(h)
         else:
             for conv, norm in self._layers():
-                weight = conv.weight * norm.log_scale.exp()[:, None, None, None]
+                weight = _scaled(conv, norm)
                 h = F.relu(F.conv2d(h, weight, norm.shift, padding=conv.padding), inplace=True)
-        out: Tensor = self.last(h)
+            out = self.last(h)
         return out.reshape(*x.shape[:-3], *out.shape[-3:])
+
+    def _is_frozen(self) -> bool:
+        return not torch.is_grad_enabled() or not any(p.requires_grad for p in self.parameters())
+
+    def _compiled(self) -> native.FrozenNet:
+        """Return what the kernel takes, made anew once a weight was written to or moved."""
+        state = tuple((p._version, p.data_ptr()) for p in self.parameters())
+        if self._frozen is None or self._frozen[0] != state:
+            with torch.no_grad():
+                first, second = (_scaled(conv, norm) for conv, norm in self._layers())
+                last, shift = self.last.scaled()
+                shifts = (self.first_norm.shift, self.second_norm.shift, shift)
+                self._frozen = (state, native.FrozenNet(first, second, last, shifts))
+        return self._frozen[1]
 
     def _layers(self) -> tuple[tuple[nn.Conv2d, ActNorm], ...]:
         return (self.first, self.first_norm), (self.second, self.second_norm)
@@ -91,6 +115,11 @@ class GlowNet(nn.Module):
             self.last.out_channels,
         )
         return f"GlowNet({inputs} -> {outputs} channels, width {width})"
+
+
+def _scaled(conv: nn.Conv2d, norm: ActNorm) -> Tensor:
+    """Return the kernel of a convolution and the norm's scale as one."""
+    return conv.weight * norm.log_scale.exp()[:, None, None, None]
 
 
 class GlowAffine:

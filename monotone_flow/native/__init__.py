@@ -1,17 +1,10 @@
 """Blocks of the plane compiled for this machine's processor: the same maps, many times faster.
 
-The kernel is one C++ file with a plain C interface. It is built at the first use by the machine's
-C++ compiler, if there is one, and kept in the user's cache; nothing is installed.
+The kernel is one C++ file, built at the first use where the machine has a compiler (see
+`common.compiled`).
 """
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common import compiled
 from monotone_flow.tape import Net
 
 SOURCE = Path(__file__).with_name("block.cpp")
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
 # As the kernel's.
 FEATURES, MAX_LAYERS, MAX_OUT, MAX_ROWS = 2, 4, 32, 132
 KINDS = ("residual", "inverse_residual", "monotone")
@@ -117,7 +110,7 @@ def _describe(kind: str, net: Net, x: Tensor, tol: float) -> tuple[_Call, list[T
 
 def digest() -> str:
     """Return the SHA-256 of the kernel's source, which no import shows."""
-    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()
+    return compiled.digest(SOURCE)
 
 
 def available() -> bool:
@@ -128,42 +121,11 @@ def available() -> bool:
 @cache
 def library() -> Any:
     """Return the kernel, built if need be, or None where that is impossible."""
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    if compiler is None or shutil.which(compiler) is None:
-        print("no C++ compiler: blocks of the plane take the slower path", file=sys.stderr)
-        return None
-    path = _place(compiler)
-    try:
-        if not path.exists():
-            _build(compiler, path)
-        found = ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError) as error:
-        print(f"blocks of the plane take the slower path: {error}", file=sys.stderr)
+    found: Any = compiled.load(SOURCE, "monotone_flow", "blocks of the plane take the slower path")
+    if found is None:
         return None
     found.block_forward.restype = ctypes.c_float
     found.block_forward.argtypes = [ctypes.c_void_p] * 5
     found.block_backward.restype = None
     found.block_backward.argtypes = [ctypes.c_void_p] * 8
     return found
-
-
-def _place(compiler: str) -> Path:
-    """Name the built kernel by all that it depends on: source, compiler and processor."""
-    try:
-        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        processor = next(line for line in processor.splitlines() if line.startswith("flags"))
-    except (OSError, StopIteration):
-        processor = platform.processor()
-    text = SOURCE.read_text(encoding="utf-8") + compiler + " ".join(FLAGS) + processor
-    cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Path(cache_home) / "monotone_flow" / f"block-{name}.so"
-
-
-def _build(compiler: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(made)]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
-        os.replace(made, path)  # whoever builds at the same time finds a whole file

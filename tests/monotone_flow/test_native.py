@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import threading
 from functools import cache
 
 import pytest
 import torch
 
+from common import compiled
 from common.solvers import NotConverged
 from monotone_flow import blocks, native, saturated
 from monotone_flow import fused as kernels
@@ -314,38 +314,12 @@ def script(folder, *lines):
     return str(path)
 
 
-def test_two_that_build_at_once_never_show_half_a_file(tmp_path):
-    # Threads, each with a compiler process and a folder of its own, as two processes would have.
-    path, compiler = tmp_path / "cache" / "block.so", script(tmp_path, *WRITE_SLOWLY)
-    builders = [threading.Thread(target=native._build, args=(compiler, path)) for _ in range(2)]
-    for builder in builders:
-        builder.start()
-    while any(builder.is_alive() for builder in builders):
-        if path.exists():
-            assert path.read_bytes() == b"halfhalf"
-    for builder in builders:
-        builder.join()
-    assert path.read_bytes() == b"halfhalf"
-    assert list(path.parent.iterdir()) == [path]
-
-
 @needs_compiler
 @pytest.mark.slow
 def test_a_kernel_is_built_once_and_found_by_the_next_process(monkeypatch, fresh):
     assert native.available()
     (built,) = fresh.iterdir()
     native.library.cache_clear()
-    monkeypatch.setattr(native, "_build", None)
+    monkeypatch.setattr(compiled, "build", None)
     assert native.available()
     assert list(fresh.iterdir()) == [built]
-
-
-def test_another_source_compiler_or_flag_is_another_kernel(monkeypatch, tmp_path, fresh):
-    places = {native._place("g++"), native._place("clang++")}
-    monkeypatch.setattr(native, "FLAGS", ("-O0",))
-    places.add(native._place("g++"))
-    monkeypatch.setattr(native, "SOURCE", tmp_path / "block.cpp")
-    native.SOURCE.write_text("another", encoding="utf-8")
-    places.add(native._place("g++"))
-    assert len(places) == 4
-    assert {place.parent for place in places} == {fresh}

@@ -2,12 +2,22 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from common.report.tables import Column, Table
 from inverse_problems.report.draw_penalties import noisy_cells
 from inverse_problems.report.gaps import FAILS, HOLDS, OPEN, UNTESTED, Claim, Gap, gap
-from inverse_problems.report.results import LASSOS, Cell, Results, Solve, best, number, set_name
+from inverse_problems.report.results import (
+    LASSOS,
+    SEARCHED,
+    Cell,
+    Results,
+    Solve,
+    best,
+    number,
+    set_name,
+)
 
 # The published statements name these ratios of measurements to pixels.
 MANY, HALF, FEW = 0.2, 0.4, 0.082
@@ -16,7 +26,33 @@ SLACK = 1.01  # ratios are rounded to whole numbers of measurements
 
 
 def claims(results: Results) -> Table:
-    """Judge every ordering from the experiments of the profile."""
+    """Judge every ordering from the experiments of the profile.
+
+    Where methods were also run with a line search, each statement about a learned prior is judged
+    twice: with the published steps, and with the search for every prior that has it.
+    """
+    views = {"": results}
+    if any(method.endswith(SEARCHED) for _, method in results.solves):
+        views = {", published steps": results, ", line search": _searched(results)}
+    judged = [_of_priors(view, results) for view in views.values()]
+    rows = [
+        replace(claim, claim=claim.claim + words)
+        for same in zip(*judged, strict=True)
+        for claim, words in zip(same, views, strict=True)
+    ]
+    rows += [linear_bound(results), failures(results)]
+    return Table(
+        "claims",
+        "Which of the orderings hold",
+        "Each statement of the published results, what came out here, and the numbers behind it in "
+        f"dB; ± is two standard errors of the paired difference. “{OPEN}”: within them.",
+        [Column("claim", "claim"), Column("outcome", "outcome"), Column("evidence", "evidence")],
+        [{"claim": c.claim, "outcome": c.outcome, "evidence": c.evidence} for c in rows],
+    )
+
+
+def _of_priors(results: Results, everything: Results) -> list[Claim]:
+    """Judge what is said about learned priors; rivals are those of all results."""
     rows = []
     sets = _sets(results)
     for dataset, inside in sets:
@@ -26,29 +62,29 @@ def claims(results: Results) -> Table:
             flow_beats(results, dataset, "dcgan", 8.0 if inside else 0.0, where),
             flow_beats(results, dataset, "vae", 0.0, where),
         ]
-    rows += [
+    return [
+        *rows,
         gan_saturates(results),
         gan_is_its_representation(results),
         flow_keeps_gaining(results),
         lasso_crosses_gan(results),
-        *[crossing(results, dataset) for dataset, _ in sets],
+        *[crossing(results, dataset, everything) for dataset, _ in sets],
         lbfgs_beats_adam(results),
         *starts_in_order(results),
         norms_in_order(results),
         *denoising_needs_a_weight(results),
         inpainting_beats_gan(results),
         whole_image(results),
-        linear_bound(results),
-        failures(results),
     ]
-    return Table(
-        "claims",
-        "Which of the orderings hold",
-        "Each statement of the published results, what came out here, and the numbers behind it in "
-        f"dB; ± is two standard errors of the paired difference. “{OPEN}”: within them.",
-        [Column("claim", "claim"), Column("outcome", "outcome"), Column("evidence", "evidence")],
-        [{"claim": c.claim, "outcome": c.outcome, "evidence": c.evidence} for c in rows],
-    )
+
+
+def _searched(results: Results) -> Results:
+    """Put each method with a line search in the place of that with the published steps."""
+    solves = {
+        (experiment, method): results.get(experiment, method + SEARCHED) or solve
+        for (experiment, method), solve in results.solves.items()
+    }
+    return Results(solves, results.priors, results.prior_folders)
 
 
 def flow_beats_lasso(results: Results, dataset: str, where: str) -> Claim:
@@ -68,7 +104,7 @@ def flow_beats_lasso(results: Results, dataset: str, where: str) -> Claim:
 def flow_beats(results: Results, dataset: str, peer: str, by: float, where: str) -> Claim:
     """Judge Glow against another generative prior from a fifth of the pixels on."""
     glow, other = results.get("compressed", "glow"), results.get("compressed", peer)
-    name = other.name if other else peer
+    name = {"dcgan": "DCGAN", "vae": "VAE"}[peer]
     amount = f" by at least {by:g} dB" if by else ""
     claim = f"Glow beats {name}{amount} where m is at least n / 5 ({where})"
     if glow is None or other is None:
@@ -121,11 +157,15 @@ def lasso_crosses_gan(results: Results) -> Claim:
     return _judge(claim, [*few, *many])
 
 
-def crossing(results: Results, dataset: str) -> Claim:
+def crossing(results: Results, dataset: str, everything: Results) -> Claim:
     """Say from which m on Glow is ahead of every rival, and which rival is last to fall behind."""
     claim = f"From which m on Glow is ahead of every rival ({set_name(dataset)})"
     glow = results.get("compressed", "glow")
-    rivals = [s for s in results.of("compressed") if s.method in (*LASSOS, "dcgan", "vae")]
+    rivals = [
+        solve
+        for solve in everything.of("compressed")
+        if solve.method.removesuffix(SEARCHED) in (*LASSOS, "dcgan", "vae")
+    ]
     if glow is None or not rivals:
         return _absent(claim)
     ahead: list[str] = []
@@ -158,7 +198,7 @@ def starts_in_order(results: Results) -> list[Claim]:
     order = ("zero", "small", "large", "lasso", "null_space")
     first = "Without a penalty a start at zero is best, then small, large, Lasso, null space"
     second = "A penalty helps the start in the null space and harms the one at zero"
-    solve = next(iter(results.of("starts")), None)
+    solve = results.get("starts", "glow")
     if solve is None:
         return [_absent(first), _absent(second)]
     cells = {start: solve.where(start=start, gamma=0.0) for start in order}
@@ -187,7 +227,7 @@ def starts_in_order(results: Results) -> list[Claim]:
 def norms_in_order(results: Results) -> Claim:
     """Judge whether a longer start ends longer and worse, and zero short of the typical norm."""
     claim = "Longer starts end with longer latents and lower PSNR; from zero below 0.6 of the root"
-    solve = next(iter(results.of("norms")), None)
+    solve = results.get("norms", "glow")
     if solve is None:
         return _absent(claim)
     cells = sorted(solve.cells, key=lambda c: c.at["norm"])

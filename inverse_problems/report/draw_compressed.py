@@ -10,13 +10,15 @@ from common.report.figures import PALETTE, Caption, image_grid, panels, save
 from inverse_problems.report.results import Solve, scaled_down, set_name
 
 STYLES = {
-    "glow": ("blue", "o", "-"),
-    "glow_robust": ("blue", "s", "--"),
+    "glow": ("blue", "o", ":"),
+    "glow_robust": ("blue", "o", "-"),
     "glow_adam": ("sky", "o", "-"),
     "glow_map": ("sky", "s", "--"),
     "spline": ("purple", "D", "-"),
-    "dcgan": ("red", "^", "-"),
-    "vae": ("orange", "v", "-"),
+    "dcgan": ("red", "^", ":"),
+    "dcgan_robust": ("red", "^", "-"),
+    "vae": ("orange", "v", ":"),
+    "vae_robust": ("orange", "v", "-"),
     "lasso_dct": ("green", "x", "-"),
     "lasso_haar": ("green", "+", "--"),
     "lasso_haar_published": ("green", "1", ":"),

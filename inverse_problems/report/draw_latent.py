@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from common.report.figures import PALETTE, Caption, panels, save
-from inverse_problems.report.results import Solve, scaled_down, set_name
+from inverse_problems.report.results import Solve, scaled_down, set_name, stem
+from inverse_problems.report.tables_priors import prior_name
 
 
 def norms(solve: Solve, folder: Path) -> Caption:
@@ -26,11 +27,11 @@ def norms(solve: Solve, folder: Path) -> Caption:
     )
     other.set_ylabel("PSNR [dB]", color=PALETTE["red"])
     other.grid(False)
-    save(figure, folder / "norms")
+    save(figure, folder / stem(solve))
     ratio = solve.cells[0].at["ratio"]
     return Caption(
-        file="norms.svg",
-        title="Norm of the start",
+        file=f"{stem(solve)}.svg",
+        title=f"Norm of the start: {solve.name}",
         caption=(
             f"Compressed sensing of {set_name(solve.trained)} at m / n = {ratio:.3g} without a "
             "penalty, from random directions of a fixed norm. Dotted: the root of n, where latents "
@@ -93,7 +94,7 @@ def landscapes(solves: Sequence[Solve], folder: Path) -> Caption:
         found = ax.contourf(side, side, surface, levels=20)
         ax.plot(0, 0, "+", color="white", ms=9)
         words = "towards other images" if kind == "natural" else "random directions"
-        ax.set_title(f"{solve.name}\n{words}", fontsize=10)
+        ax.set_title(f"{prior_name(solve.method)}\n{words}", fontsize=10)
         ax.set_aspect("equal")
         figure.colorbar(found, ax=ax, shrink=0.8)
     axes[0].set_ylabel("second direction")

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from common.report.figures import PALETTE, Caption, image_grid, panels, save
 from inverse_problems.report.draw_compressed import STYLES
-from inverse_problems.report.results import Cell, Solve, best, scaled_down, set_name
+from inverse_problems.report.results import SEARCHED, Cell, Solve, best, scaled_down, set_name, stem
 
 PENALTIES = {"norm": "|z|", "squared": "|z|²"}
 STARTS = {
@@ -42,10 +42,10 @@ def denoising(solves: Sequence[Solve], folder: Path) -> Caption:
                     ax.axhline(cells[0].score().mean, color=colour, lw=1.0, ls="-.")
                     labels[solve.name] = Line2D([], [], color=colour, lw=1.0, ls="-.")
                     continue
-                line = LINES[list(PENALTIES).index(penalty)]
-                curve(ax, cells, colour, line)
+                line, dot = LINES[list(PENALTIES).index(penalty)], marker(solve)
+                curve(ax, cells, colour, line, marker=dot)
                 words = f"{solve.name}, {PENALTIES[penalty]}"
-                labels[words] = Line2D([], [], color=colour, ls=line, marker="o", ms=3)
+                labels[words] = Line2D([], [], color=colour, ls=line, marker=dot, ms=4)
         noisy = next(n for n in noisy_cells(solves) if n.at == {"set": dataset, "sigma": sigma})
         ax.axhline(noisy.score().mean, color=PALETTE["reference"], lw=1.0, ls=":")
         ax.set_title(f"{set_name(dataset)}, $\\sigma$ = {sigma:g}", fontsize=10)
@@ -110,9 +110,10 @@ def inpainting(solves: Sequence[Solve], folder: Path) -> Caption:
                     ax.axhline(cells[0].score().mean, color=colour, lw=1.0, ls="-.")
                     labels[solve.name] = Line2D([], [], color=colour, lw=1.0, ls="-.")
                     continue
-                curve(ax, cells, colour, LINES[place])
+                line, dot = LINES[place], marker(solve)
+                curve(ax, cells, colour, line, marker=dot)
                 words = f"{solve.name}, start {STARTS.get(start, start)}"
-                labels[words] = Line2D([], [], color=colour, ls=LINES[place], marker="o", ms=3)
+                labels[words] = Line2D([], [], color=colour, ls=line, marker=dot, ms=4)
         ax.set_title(set_name(dataset))
         ax.set_xlabel("weight of the penalty")
         weights(ax)
@@ -168,11 +169,11 @@ def starts(solve: Solve, folder: Path) -> Caption:
     ax.set_ylabel("PSNR [dB]")
     weights(ax)
     figure.legend(title="start", fontsize=8, loc="outside right upper")
-    save(figure, folder / "starts")
+    save(figure, folder / stem(solve))
     ratio = solve.cells[0].at["ratio"]
     return Caption(
-        file="starts.svg",
-        title="Where recovery starts, and the penalty",
+        file=f"{stem(solve)}.svg",
+        title=f"Where recovery starts, and the penalty: {solve.name}",
         caption=(
             f"Compressed sensing of {set_name(solve.trained)} at m / n = {ratio:.3g}. Bars are two "
             "standard errors over images." + scaled_down([solve])
@@ -181,7 +182,19 @@ def starts(solve: Solve, folder: Path) -> Caption:
     )
 
 
-def curve(ax: Axes, cells: Sequence[Cell], colour: str, line: str, label: str = "") -> None:
+def marker(solve: Solve) -> str:
+    """Return what marks the points of a method: dots with a line search, crosses without."""
+    return "o" if solve.method.endswith(SEARCHED) else "x"
+
+
+def curve(
+    ax: Axes,
+    cells: Sequence[Cell],
+    colour: str,
+    line: str,
+    label: str = "",
+    marker: str = "o",
+) -> None:
     """Draw PSNR by gamma with errors."""
     cells = sorted(cells, key=lambda cell: cell.at["gamma"])
     scores = [cell.score() for cell in cells]
@@ -191,8 +204,8 @@ def curve(ax: Axes, cells: Sequence[Cell], colour: str, line: str, label: str = 
         yerr=[0.0 if math.isnan(score.se) else 2 * score.se for score in scores],
         color=colour,
         ls=line,
-        marker="o",
-        ms=3,
+        marker=marker,
+        ms=4,
         lw=1.2,
         elinewidth=0.8,
         label=label or None,

@@ -13,13 +13,15 @@ from common.metrics.scores import read_arrays, read_metrics
 from common.training import config
 
 METHODS = {
-    "glow": "Glow, L-BFGS",
+    "glow": "Glow, published steps",
+    "glow_robust": "Glow, line search",
     "glow_adam": "Glow, Adam",
-    "glow_robust": "Glow, L-BFGS with line search",
     "glow_map": "Glow, image-space MAP",
-    "spline": "spline flow, L-BFGS",
-    "dcgan": "DCGAN",
-    "vae": "VAE",
+    "spline": "spline flow, line search",
+    "dcgan": "DCGAN, published steps",
+    "dcgan_robust": "DCGAN, line search",
+    "vae": "VAE, fixed steps",
+    "vae_robust": "VAE, line search",
     "lasso_dct": "Lasso, DCT",
     "lasso_haar": "Lasso, Haar",
     "lasso_haar_published": "Lasso, Haar, rescaled as published",
@@ -28,8 +30,7 @@ METHODS = {
     "bm3d": "BM3D",
     "pseudo_inverse": "pseudo-inverse",
 }
-# What a method rests on, for claims about kinds of methods.
-FLOWS = ("glow", "spline")
+SEARCHED = "_robust"  # what the names of methods with a line search end with
 LASSOS = ("lasso_dct", "lasso_haar", "lasso_pixel")
 SETS = {
     "digits": "8x8 digits",
@@ -190,6 +191,12 @@ def best(cells: Iterable[Cell], key: Callable[[Cell], float]) -> Cell | None:
     finite = [(key(cell), place, cell) for place, cell in enumerate(cells)]
     finite = [entry for entry in finite if math.isfinite(entry[0])]
     return max(finite, default=(0.0, 0, None), key=lambda entry: entry[0])[2]
+
+
+def stem(solve: Solve) -> str:
+    """Name the figure or table of one method in its experiment."""
+    searched = solve.method.endswith(SEARCHED)
+    return solve.experiment + (SEARCHED if searched else "")
 
 
 def set_name(dataset: str) -> str:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from common.report.tables import NOT_FINITE, Column, Table
-from inverse_problems.report.results import METHODS, Results, number, set_name
+from inverse_problems.report.results import METHODS, SEARCHED, Results, number, set_name
 
 PRIORS = {
     "glow": "Glow",
@@ -19,6 +19,7 @@ PRIORS = {
 
 def prior_name(prior: str) -> str:
     """Return what people read."""
+    prior = prior.removesuffix(SEARCHED)
     return PRIORS.get(prior, METHODS.get(prior, prior))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from common.report.tables import Column, Table
 from inverse_problems.report.draw_penalties import PENALTIES, STARTS, noisy_cells
-from inverse_problems.report.results import Cell, Results, Score, Solve, best, set_name
+from inverse_problems.report.results import Cell, Results, Score, Solve, best, set_name, stem
 
 
 def compressed(results: Results) -> list[Table]:
@@ -183,10 +183,10 @@ def inpainting(results: Results) -> list[Table]:
 
 def starts(results: Results) -> list[Table]:
     """Return PSNR by start and weight."""
-    solves = results.of("starts")
-    if not solves:
-        return []
-    (solve,) = solves
+    return [_starts(solve) for solve in results.of("starts")]
+
+
+def _starts(solve: Solve) -> Table:
     names = solve.values("start")
     rows = []
     for gamma in solve.values("gamma"):
@@ -199,17 +199,15 @@ def starts(results: Results) -> list[Table]:
         Column(name, STARTS.get(name, name), "number", "dB", decimals=2, error=f"{name}_se")
         for name in names
     ]
-    return [
-        Table(
-            "starts",
-            "Where recovery starts, and the penalty",
-            f"PSNR of compressed sensing at m / n = {solve.cells[0].at['ratio']:.3g}, a column for "
-            f"each start of the latents; {solve.metrics['images']} images.",
-            columns,
-            rows,
-            note=notes(solves),
-        )
-    ]
+    return Table(
+        stem(solve),
+        f"Where recovery starts, and the penalty: {solve.name}",
+        f"PSNR of compressed sensing at m / n = {solve.cells[0].at['ratio']:.3g}, a column for "
+        f"each start of the latents; {solve.metrics['images']} images.",
+        columns,
+        rows,
+        note=notes([solve]),
+    )
 
 
 def representation(results: Results) -> list[Table]:

@@ -119,7 +119,7 @@ def test_tables_hold_every_experiment_and_every_cell(lab: Lab, monkeypatch: pyte
         "compressed_details",
     ]
     rows = list(csv.DictReader((folder / "tables/compressed_digits.csv").read_text().splitlines()))
-    assert rows[0]["method"] == "Glow, L-BFGS"
+    assert rows[0]["method"] == "Glow, published steps"
     assert len(rows) == len(QUALITY)
     assert float(rows[0]["m26"]) == pytest.approx(36.0, abs=0.01)
     text = (folder / "tables/compressed_patches.md").read_text()
@@ -136,7 +136,7 @@ def test_the_best_weight_stands_beside_the_implied_one(lab: Lab, monkeypatch: py
     rows = list(csv.DictReader((folder / "tables/denoising.csv").read_text().splitlines()))
     (row,) = [
         r for r in rows
-        if r["method"] == "Glow, L-BFGS" and r["penalty"] == "|z|²" and float(r["sigma"]) == 0.1
+        if r["method"] == "Glow, published steps" and r["penalty"] == "|z|²" and float(r["sigma"]) == 0.1
         and r["set"] == "8x8 digits"
     ]  # fmt: skip
     assert float(row["weight"]) == 0.1

@@ -115,8 +115,10 @@ def _has(solve: Solve, kind: str) -> bool:
 
 
 def bound(solve: Solve, folder: Path) -> Caption:
-    """Draw the error of the linear model between its bounds."""
+    """Draw the error of the linear model between its bounds, where there is one."""
     cells = sorted(solve.cells, key=lambda cell: cell.at["m"])
+    zero = [cell.at["m"] for cell in cells if not cell.values["upper"]]
+    cells = [cell for cell in cells if cell.values["upper"]]
     m = [cell.at["m"] for cell in cells]
     figure, (ax,) = panels(1, 1, width=5.2, height=3.4)
     lower = [cell.values["lower"] for cell in cells]
@@ -143,7 +145,9 @@ def bound(solve: Solve, folder: Path) -> Caption:
         caption=(
             f"A linear generator whose covariance is that of {set_name(solve.trained)}; the error "
             "of maximum likelihood, averaged over measurements in closed form given A; bars are "
-            "two standard errors over draws of A." + scaled_down([solve])
+            "two standard errors over draws of A."
+            + (f" From m = {zero[0]} on all is determined and the error is zero." if zero else "")
+            + scaled_down([solve])
         ),
         alt="A falling curve inside a band",
     )

@@ -136,8 +136,8 @@ def test_the_best_weight_stands_beside_the_implied_one(lab: Lab, monkeypatch: py
     rows = list(csv.DictReader((folder / "tables/denoising.csv").read_text().splitlines()))
     (row,) = [
         r for r in rows
-        if r["method"] == "Glow, published steps" and r["penalty"] == "|z|²" and float(r["sigma"]) == 0.1
-        and r["set"] == "8x8 digits"
+        if r["method"] == "Glow, published steps" and r["penalty"] == "|z|²"
+        and float(r["sigma"]) == 0.1 and r["set"] == "8x8 digits"
     ]  # fmt: skip
     assert float(row["weight"]) == 0.1
     assert float(row["best"]) == float(row["derived"]) == pytest.approx(25.0, abs=0.01)

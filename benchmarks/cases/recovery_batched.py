@@ -33,7 +33,8 @@ def comparisons(options: Options) -> list[Builder]:
 def make_prior(shape: tuple[int, int, int], width: int, steps: int) -> FlowPrior:
     """Return a Glow with random weights that is no identity, and whose samples fit into [0, 1]."""
     draw = generator(0, WEIGHTS)
-    flow = glow(shape, Architecture(levels=2, steps=steps, width=width, bias=0.1), LEVELS, draw)
+    architecture = Architecture(levels=2, steps=steps, last_steps=steps, width=width, bias=0.1)
+    flow = glow(shape, architecture, LEVELS, draw)
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=draw))

@@ -7,7 +7,6 @@ metrics.json and arrays.npz to results/<profile>/inverse_problems/scores/<datase
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ import torch
 from torch import Tensor
 
 from common import datasets
-from common.errors import UserError, command
+from common.errors import command
 from common.metrics.scores import write_scores
 from common.training import config
 from common.training.curve import read_curve
 from common.training.device import pick_device
 from common.training.provenance import parameter_count
 from common.training.seeding import generator
+from common.training.status import read_status
 from inverse_problems.config import Evaluate
 from inverse_problems.families import scorer, trainer
 from inverse_problems.load import folder, load_prior
@@ -59,7 +59,7 @@ def main() -> None:
     curve = read_curve(source / "curve.csv")
     found, arrays = scorer(section).score(prior, cfg, trained, data)
     metrics: dict[str, Any] = {
-        "training": read_status(source),
+        "training": read_status(source, "prior"),
         "parameters": parameter_count(prior.requires_grad_(True)),
         "latents": prior.latents,
         "scaled_down": trained.scaled_down,
@@ -80,21 +80,6 @@ def draw(prior: Prior, cfg: Evaluate) -> dict[str, Tensor]:
         x = prior.sample(cfg.samples, noise, temperature)
         samples[f"samples_{temperature:g}"] = (255 * x.clamp(0, 1)).round().to(torch.uint8)
     return samples
-
-
-def read_status(source: Path) -> dict[str, Any]:
-    """Return how the training ended.
-
-    Raises:
-        UserError: there is no such file, or it is damaged.
-    """
-    path = source / "status.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; train this prior first") from None
-    except (TypeError, ValueError):  # no mapping, or no JSON
-        raise UserError(f"{path}: damaged; train this prior again") from None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ arrays.npz to results/<profile>/lrs_flow/scores/<dataset>/<method>/.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from common.training.curve import read_curve
 from common.training.device import pick_device
 from common.training.provenance import parameter_count
 from common.training.seeding import generator
+from common.training.status import read_status
 from lrs_flow.config import Train
 from lrs_flow.data import load_folds
 from lrs_flow.items import Items, SplitName
@@ -94,17 +94,6 @@ def restore(folder: Path, trained: Train, folds: Sequence[Dataset], device: torc
             f"{path}: not the weights of the model that the parameters name; train it again"
         ) from None
     return bank.eval()
-
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """Return how the training ended."""
-    path = folder / "status.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; train this model first") from None
-    except (TypeError, ValueError):  # no mapping, or no JSON
-        raise UserError(f"{path}: damaged; train this model again") from None
 
 
 @torch.no_grad()

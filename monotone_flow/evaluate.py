@@ -19,12 +19,12 @@ from common.training import config, weights
 from common.training.curve import read_curve
 from common.training.device import pick_device
 from common.training.provenance import parameter_count
+from common.training.status import read_status
 from monotone_flow.config import Train
 from monotone_flow.fit_scores import score_fit
 from monotone_flow.fused import fused
 from monotone_flow.plane_scores import score_plane
 from monotone_flow.protocol import Evaluate
-from monotone_flow.status import read_status
 from monotone_flow.train import columns
 from monotone_flow.vectors import build, kernel_sizes
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from common.report.claims import FAILS, HOLDS, OPEN, UNTESTED, Claim
 from common.report.tables import Column, Table
 from inverse_problems.report.draw_penalties import noisy_cells
-from inverse_problems.report.gaps import FAILS, HOLDS, OPEN, UNTESTED, Claim, Gap, gap
+from inverse_problems.report.gaps import Gap, gap
 from inverse_problems.report.results import (
     LASSOS,
     SEARCHED,

@@ -2,8 +2,8 @@
 
 import math
 
+from common.report.claims import FAILS, HOLDS, OPEN, UNTESTED, Claim
 from common.report.tables import Column, Table
-from inverse_problems.report.gaps import FAILS, HOLDS, OPEN, UNTESTED, Claim
 from inverse_problems.report.supervised_results import Supervised, SupervisedResults, worst
 
 ACCURATE = 0.98

@@ -3,19 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from common.report.claims import FAILS, HOLDS, OPEN
 from inverse_problems.report.results import Cell, Score, Solve
-
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
-UNTESTED = "not testable here"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Hold a claim, its outcome and the evidence, in words made from numbers."""
-
-    claim: str
-    outcome: str
-    evidence: str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ metrics.json and arrays.npz to results/<profile>/inverse_problems/scores/supervi
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from common.metrics.scores import write_scores
 from common.training import config, weights
 from common.training.curve import read_curve
 from common.training.provenance import parameter_count
+from common.training.status import read_status
 from inverse_problems.supervised.arm_scores import score_arm
 from inverse_problems.supervised.config import Evaluate, Train
 from inverse_problems.supervised.mixture_scores import score_mixture
@@ -51,7 +51,7 @@ def main() -> None:
     curve = read_curve(folder / "curve.csv")
     arrays = {f"curve_{name}": torch.tensor(curve[name]) for name in COLUMNS}
     metrics: dict[str, Any] = {
-        "training": read_status(folder),
+        "training": read_status(folder, "task"),
         "problem": trained.problem,
         "blocks": trained.model.blocks,
         "losses": [name for name, weight in vars(trained.phases[-1].weights).items() if weight],
@@ -87,17 +87,6 @@ def restore(path: Path, trained: Train) -> Stack:
             f"{path}: not the weights of the model that the parameters name; train it again"
         ) from None
     return stack.eval()
-
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """Return how the training ended."""
-    path = folder / "status.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; train this task first") from None
-    except (TypeError, ValueError):  # no mapping, or no JSON
-        raise UserError(f"{path}: damaged; train this task again") from None
 
 
 if __name__ == "__main__":

@@ -2,31 +2,20 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from common.report.claims import FAILS, HOLDS, OPEN, UNTESTED, Claim
 from common.report.tables import Column, Table
 from lrs_flow.report.paired import BETTER, LEVEL, WORSE, Difference
 from lrs_flow.report.results import DEPTHS, Results, method_name, number, of_set, set_name
 from lrs_flow.report.tables_parameters import Counts, excess
 from lrs_flow.report.tables_plane import misplaced
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
-UNTESTED = "not testable here"
 # The poster prints LRS in bold on these sets, among the couplings and FFJORD.
 LEADS = ("power", "hepmass", "bsds300")
 PRINTED = 0.005
 EVERY = (BETTER, LEVEL, WORSE)
 TABLE_PEERS = ("rq_c", "q_c", "affine_c", "ffjord")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Hold a claim, its outcome and the evidence, in words made from numbers."""
-
-    claim: str
-    outcome: str
-    evidence: str
 
 
 def claims(

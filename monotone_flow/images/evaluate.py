@@ -22,13 +22,13 @@ from common.training import config, weights
 from common.training.curve import read_curve
 from common.training.device import pick_device
 from common.training.seeding import generator
+from common.training.status import read_status
 from monotone_flow.images.config import Evaluate, Train
 from monotone_flow.images.lipschitz import update_norms
 from monotone_flow.images.model import ImageModel, build, count
 from monotone_flow.images.power_iteration import RelativeChange
 from monotone_flow.images.scores import certify, likelihood, lipschitz, meet_exact
 from monotone_flow.images.train import CURVE
-from monotone_flow.status import read_status
 
 SAMPLE = 4  # stream of the evaluation's seed; those of the scores are in `scores`
 MOST_ITERATIONS = 10_000

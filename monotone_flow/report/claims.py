@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from common.report.cells import Cell
+from common.report.claims import FAILS, HOLDS, OPEN, UNTESTED, Claim
 from common.report.tables import NOT_FINITE, Column, Table
 from monotone_flow.report.results import (
     PANELS,
@@ -19,19 +19,8 @@ from monotone_flow.report.results import (
 from monotone_flow.report.tables_runs import lipschitz_bound
 from monotone_flow.toys import TOYS
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
-UNTESTED = "not testable here"
 LIMITS = {"float32": 1e-4, "float64": 1e-9}
 NO_ERROR = "one seed gives no error"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Hold a claim, its outcome and the evidence, in words made from numbers."""
-
-    claim: str
-    outcome: str
-    evidence: str
 
 
 def claims(results: Results, cells: Sequence[Cell]) -> Table:

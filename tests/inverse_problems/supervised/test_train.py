@@ -11,7 +11,8 @@ import yaml
 
 from common.errors import UserError
 from common.training.curve import read_curve
-from inverse_problems.supervised.evaluate import read_status, restore
+from common.training.status import read_status
+from inverse_problems.supervised.evaluate import restore
 from inverse_problems.supervised.train import COLUMNS, EXPORTS, load_task
 from tests.inverse_problems.supervised.small import parameters, training
 from tests.trainings import DIES, EXACT, Done, Forks, Training, sentence
@@ -116,10 +117,10 @@ def test_the_paper_profile_trains_as_long_as_published():
 
 def test_missing_and_foreign_files_are_named(tmp_path: Path):
     with pytest.raises(UserError, match="train this task first"):
-        read_status(tmp_path)
+        read_status(tmp_path, "task")
     (tmp_path / "status.json").write_text("[")
     with pytest.raises(UserError, match="damaged; train this task again"):
-        read_status(tmp_path)
+        read_status(tmp_path, "task")
     with pytest.raises(UserError, match=r"weights\.pt"):
         restore(tmp_path / "weights.pt", training())
     from common.training.weights import write_weights

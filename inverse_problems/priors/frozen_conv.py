@@ -11,9 +11,8 @@ from common.bijections.conv1x1 import FullConv1x1, mix
 class FrozenConv1x1(FullConv1x1):
     """Keep the inverse matrix, computed in float64, for as long as the weight is frozen.
 
-    That is while no gradient with respect to the weight can be asked for: recovery differentiates
-    with respect to latents hundreds of times. An inverse is thrown away once the weight is written
-    to, moved or cast.
+    Recovery differentiates with respect to latents hundreds of times. An inverse is thrown away
+    once the weight is written to, moved, cast or learns again.
     """
 
     def __init__(self, channels: int, generator: torch.Generator | None = None) -> None:
@@ -28,7 +27,8 @@ class FrozenConv1x1(FullConv1x1):
 
     def _inverse(self) -> Tensor:
         weight = self.weight
-        if weight.requires_grad and torch.is_grad_enabled():
+        if weight.requires_grad:  # even without gradients: a fused optimiser leaves no trace
+            self._kept = None
             return cast(Tensor, torch.linalg.inv(weight))
         state = (weight._version, weight.data_ptr(), weight.dtype, weight.device)
         if self._kept is None or self._kept[0] != state:

@@ -40,8 +40,8 @@ class GlowNet(nn.Module):
     The norms are ActNorms, which start from the first batch in training; the network is evaluated
     and never inverted, so they are applied as they stand in both directions of the flow. Each is
     one linear map with the convolution ahead of it, and is computed as one. The last convolution is
-    zero at first, so a new network gives zeros. While no gradient of a weight can be asked for, a
-    compiled kernel does all on a CPU, if there is a compiler.
+    zero at first, so a new network gives zeros. While all weights are frozen, a compiled kernel
+    does all on a CPU, if there is a compiler.
 
     Args:
         inputs: channels that come in.
@@ -85,6 +85,7 @@ class GlowNet(nn.Module):
         elif self._is_frozen() and native.fits(h, self.second.out_channels) and native.available():
             out = self._compiled()(h)
         else:
+            self._frozen = None
             for conv, norm in self._layers():
                 weight = _scaled(conv, norm)
                 h = F.relu(F.conv2d(h, weight, norm.shift, padding=conv.padding), inplace=True)
@@ -92,7 +93,8 @@ class GlowNet(nn.Module):
         return out.reshape(*x.shape[:-3], *out.shape[-3:])
 
     def _is_frozen(self) -> bool:
-        return not torch.is_grad_enabled() or not any(p.requires_grad for p in self.parameters())
+        # Not where gradients are merely off: a fused optimiser writes without leaving a trace.
+        return not any(p.requires_grad for p in self.parameters())
 
     def _compiled(self) -> native.FrozenNet:
         """Return what the kernel takes, made anew once a weight was written to or moved."""

@@ -131,3 +131,18 @@ def test_the_kernel_is_built_without_warnings(monkeypatch, tmp_path):
     path = tmp_path / "kernel.so"
     compiled.build(native.SOURCE, path, os.environ.get("CXX") or "g++")
     assert path.stat().st_size > 0
+
+
+def test_an_optimiser_between_two_evaluations_counts_whatever_trace_it_leaves():
+    made, x = net(2, 4, 8), images(2, 2, 4, 4)
+    made(x)
+    made.requires_grad_(True)
+    optimiser = torch.optim.Adam(made.parameters(), lr=0.1, fused=True)
+    made(x).sin().sum().backward()
+    optimiser.step()
+    with torch.no_grad():
+        learning = made(x)
+    value = made.requires_grad_(False)(x)
+    exact = made.double()(x.double())
+    for found in (learning, value):
+        assert (found - exact).abs().max() <= OFF * exact.abs().max()

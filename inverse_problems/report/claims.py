@@ -160,8 +160,8 @@ def lasso_crosses_gan(results: Results) -> Claim:
 
 
 def crossing(results: Results, dataset: str, everything: Results) -> Claim:
-    """Say from which m on Glow is ahead of every rival, and which rival is last to fall behind."""
-    claim = f"From which m on Glow is ahead of every rival ({set_name(dataset)})"
+    """Say at which m Glow is ahead of every rival, and which rival is closest at each."""
+    claim = f"At which m Glow is ahead of every rival ({set_name(dataset)})"
     glow = results.get("compressed", "glow")
     rivals = [
         solve
@@ -170,18 +170,23 @@ def crossing(results: Results, dataset: str, everything: Results) -> Claim:
     ]
     if glow is None or not rivals:
         return _absent(claim)
-    ahead: list[str] = []
-    threshold = None
-    for cell in sorted(_between(glow, dataset, 0.0, 1.1), key=lambda c: -c.at["m"]):
+    words: list[str] = []
+    ahead: list[bool] = []
+    cells = sorted(_between(glow, dataset, 0.0, 1.1), key=lambda c: -c.at["m"])
+    for cell in cells:
         gaps = [(rival, gap(glow, cell, rival)) for rival in rivals]
         known = [(rival, g) for rival, g in gaps if g is not None]
         rival, worst = min(known, key=lambda entry: entry[1].value)
-        ahead.append(f"m = {cell.at['m']}: {worst.value:+.2f} ± {worst.margin:.2f} ({rival.name})")
-        if worst.outcome != HOLDS:
-            break
-        threshold = cell.at["m"]
-    outcome = "at no m" if threshold is None else f"from m = {threshold}"
-    return Claim(claim, outcome, f"Lead over the best rival: {'; '.join(ahead)}.")
+        words.append(f"m = {cell.at['m']}: {worst.value:+.2f} ± {worst.margin:.2f} ({rival.name})")
+        ahead.append(worst.outcome == HOLDS)
+    won = [cell.at["m"] for cell, leads in zip(cells, ahead, strict=True) if leads]
+    if not won:
+        outcome = "at no m"
+    elif all(ahead[: len(won)]):
+        outcome = f"from m = {won[-1]} on"
+    else:
+        outcome = f"at m = {', '.join(str(m) for m in reversed(won))}"
+    return Claim(claim, outcome, f"Lead over the best rival: {'; '.join(words)}.")
 
 
 def lbfgs_beats_adam(results: Results) -> Claim:

@@ -38,7 +38,7 @@ IMAGES = [f"images_{stage}@digits-{IMAGE_METHOD}" for stage in ("train", "evalua
 RECOVERIES = [
     *[f"{stage}@digits-{PRIOR}" for stage in ("train", "evaluate")],
     *[f"solve@compressed-{method}" for method in SOLVERS],
-    *[f"supervised_{stage}@{NETWORK}" for stage in ("train", "evaluate")],
+    f"supervised@{NETWORK}",
 ]
 SPLINES = [f"{stage}@wine-{m}" for stage in ("train", "evaluate") for m in SPLINE_METHODS]
 PROFILES = sorted(path.stem for path in (ROOT / "conf/profile").glob("*.yaml"))
@@ -204,11 +204,11 @@ def test_dvc_reads_the_pipeline_of_every_profile(cloned, profile, tmp_path):
         for stage in ("images_train", "images_evaluate"):
             assert f"monotone_flow/dvc.yaml:{stage}@{run}" in stages
     inverse = params["inverse_problems"]
-    for part, runs in (("", "priors"), ("supervised_", "supervised")):
-        listed = inverse[runs] if part == "" else inverse[runs]["runs"]
-        for run in listed:
-            for stage in ("train", "evaluate"):
-                assert f"inverse_problems/dvc.yaml:{part}{stage}@{run}" in stages
+    for run in inverse["priors"]:
+        for stage in ("train", "evaluate"):
+            assert f"inverse_problems/dvc.yaml:{stage}@{run}" in stages
+    for run in inverse["supervised"]["runs"]:
+        assert f"inverse_problems/dvc.yaml:supervised@{run}" in stages
     for run in inverse["solves"]:
         assert f"inverse_problems/dvc.yaml:solve@{run}" in stages
     section = params["lu_net"]

@@ -82,10 +82,10 @@ def _of_priors(results: Results, everything: Results) -> list[Claim]:
 
 def _searched(results: Results) -> Results:
     """Put each method with a line search in the place of that with the published steps."""
-    solves = {
-        (experiment, method): results.get(experiment, method + SEARCHED) or solve
-        for (experiment, method), solve in results.solves.items()
-    }
+    solves = dict(results.solves)
+    for (experiment, method), solve in results.solves.items():
+        if method.endswith(SEARCHED):
+            solves[experiment, method.removesuffix(SEARCHED)] = solve
     return Results(solves, results.priors, results.prior_folders)
 
 

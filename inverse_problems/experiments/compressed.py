@@ -9,6 +9,7 @@ from inverse_problems.experiments.context import Context
 from inverse_problems.experiments.parts import Arrays
 from inverse_problems.experiments.problems import gaussian, measurements, sensed
 from inverse_problems.experiments.scoring import as_bytes, cell
+from inverse_problems.experiments.solved import derived
 from inverse_problems.operators.base import LinearOperator
 
 
@@ -31,7 +32,8 @@ def compressed(cfg: Compressed, context: Context) -> tuple[dict[str, Any], Array
                 operator = gaussian(x, m, cfg.seed, draw)
                 y = sensed(operator, x, cfg.noise, cfg.seed, draw)
                 key, sigma = f"{name}-{m}-{draw}", cfg.noise / m**0.5
-                draws.append(context.solved(key, x, operator, y, sigma=sigma))
+                weight = derived(sigma) if cfg.derived else None
+                draws.append(context.solved(key, x, operator, y, weight=weight, sigma=sigma))
             cells.append(cell({"set": name, "m": m, "ratio": m / n}, draws))
             psnr.append(torch.stack([found["psnr"] for found in draws]))
             shown.append(draws[0]["shown"])

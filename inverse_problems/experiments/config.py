@@ -76,12 +76,15 @@ class Compressed(Experiment):
         ratios: m / n, rounded to whole m.
         draws: draws of A and the noise; all images are measured by each.
         noise: the noise has standard deviation noise / sqrt(m) in each measurement.
+        derived: weigh the squared norm of the latents as the noise implies, sigma squared, so the
+            minimum is the most probable latents; without, as published, there is no penalty.
     """
 
     sets: tuple[str, ...]
     ratios: tuple[Ratio, ...]
     draws: PositiveInt = 1
     noise: NonNegativeFloat = 0.1
+    derived: bool = False
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inverse_problems.experiments.config import Denoising, Inpainting, Penalty, Representation
+from inverse_problems.experiments.config import Denoising, Inpainting, Representation
 from inverse_problems.experiments.context import Context
 from inverse_problems.experiments.parts import Arrays
 from inverse_problems.experiments.problems import noisy
 from inverse_problems.experiments.scoring import as_bytes, cell, scores
-from inverse_problems.experiments.solved import Weight
+from inverse_problems.experiments.solved import Weight, derived
 from inverse_problems.operators.identity import Identity
 from inverse_problems.operators.mask import Mask, centred_square
 
@@ -54,9 +54,9 @@ def denoising(cfg: Denoising, context: Context) -> tuple[dict[str, Any], Arrays]
                     key, x, Identity(pictures.shape), y, weight=weight, sigma=sigma
                 )
                 gamma = None if weight.penalty is None else weight.gamma
-                derived = weight == _derived(sigma)
+                implied = weight == derived(sigma)
                 gather.add(
-                    {**at, "penalty": weight.penalty, "gamma": gamma}, found, derived=derived
+                    {**at, "penalty": weight.penalty, "gamma": gamma}, found, derived=implied
                 )
     metrics, arrays = gather.result(cfg.images)
     return {**metrics, "noisy": before}, arrays
@@ -67,14 +67,8 @@ def _weights(cfg: Denoising, sigma: float, context: Context) -> list[Weight]:
         return [Weight()]
     found = [Weight(g, penalty) for penalty, gammas in cfg.gammas.items() for g in gammas]
     if cfg.derived:
-        found.append(_derived(sigma))
+        found.append(derived(sigma))
     return sorted(dict.fromkeys(found), key=lambda w: (str(w.penalty), w.gamma))
-
-
-def _derived(sigma: float) -> Weight:
-    """Return the weight that makes the minimum the most probable latents given the noise."""
-    square: Penalty = "squared"
-    return Weight(round(sigma**2, 12), square)
 
 
 def inpainting(cfg: Inpainting, context: Context) -> tuple[dict[str, Any], Arrays]:

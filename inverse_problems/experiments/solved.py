@@ -24,6 +24,11 @@ class Weight:
     penalty: Penalty | None = None
 
 
+def derived(sigma: float) -> Weight:
+    """Return the weight that makes the minimum the most probable latents given the noise."""
+    return Weight(round(sigma**2, 12), "squared")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Hold the recoveries of B images.

@@ -16,7 +16,7 @@ METHODS = {
     "glow": "Glow, published steps",
     "glow_robust": "Glow, line search",
     "glow_adam": "Glow, Adam",
-    "glow_map": "Glow, image-space MAP",
+    "glow_map": "Glow, line search, implied weight",
     "spline": "spline flow, line search",
     "dcgan": "DCGAN, published steps",
     "dcgan_robust": "DCGAN, line search",

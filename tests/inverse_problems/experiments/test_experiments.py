@@ -56,6 +56,16 @@ def test_compressed_sensing_measures_the_same_images_for_every_m_and_draw(
     assert one["sigma"] == 0.1 / 4
 
 
+def test_latents_are_weighed_as_the_noise_implies_where_that_is_asked_for(
+    context: Context, exact: Exact
+):
+    cfg = Compressed(sets=("digits",), ratios=(1.0, 0.25), noise=0.2, derived=True, **COMMON)
+    compressed(cfg, context)
+    assert [a["weight"] for a in exact.asked] == [
+        Weight(pytest.approx(0.04 / m), "squared") for m in (64, 16)
+    ]
+
+
 def test_one_draw_has_no_error_over_draws(context: Context):
     cfg = Compressed(sets=("digits",), ratios=(0.5,), **COMMON)
     metrics, _ = compressed(cfg, context)

@@ -44,13 +44,14 @@ def priors(results: Results) -> list[Table]:
             "The trained priors",
             "Bits per dimension of test images, lower is better: flows by their likelihood with "
             "uniform noise on the pixels, VAEs by their bound; ± is one standard error over "
-            "images. A bound from cross-entropy is in nats and no likelihood of pixels; a GAN has "
-            "neither.",
+            "images; only rows with the same pixel values compare. A bound from cross-entropy is "
+            "in nats and no likelihood of pixels; a GAN has neither.",
             [
                 Column("set", "set"),
                 Column("prior", "prior"),
                 Column("parameters", "parameters", "integer"),
                 Column("latents", "latents", "integer"),
+                Column("bits", "pixel values", "number", "bits", decimals=0),
                 Column("test", "test", "number", "bits/dim", error="test_se"),
                 Column("valid", "validation", "number", "bits/dim"),
                 Column("train", "train", "number", "bits/dim"),
@@ -103,6 +104,7 @@ def _fit(metrics: dict[str, Any]) -> dict[str, Any]:
     if "bits_per_dim" in metrics:
         found = metrics["bits_per_dim"]
         return {
+            "bits": _shown(found.get("bits")),
             "test": _shown(found["test"]["mean"]),
             "test_se": number(found["test"]["se"]),
             "valid": _shown(found["valid"]["mean"]),

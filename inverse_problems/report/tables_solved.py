@@ -19,7 +19,7 @@ def compressed(results: Results) -> list[Table]:
 
 def _compressed(solves: Sequence[Solve], dataset: str) -> Table:
     first = solves[0]
-    columns = [Column("method", "method")]
+    columns = [Column("method", "method"), Column("images", "images", "integer")]
     for cell in sorted(first.where(set=dataset), key=lambda c: -c.at["m"]):
         key = f"m{cell.at['m']}"
         title = f"m = {cell.at['m']} ({cell.at['ratio']:.3g} n)"
@@ -28,17 +28,18 @@ def _compressed(solves: Sequence[Solve], dataset: str) -> Table:
     rows = []
     for solve in solves:
         row: dict[str, Any] = {"method": solve.name, "failed": 0}
+        row["images"] = solve.metrics["images"]
         for cell in solve.where(set=dataset):
             row |= entry(f"m{cell.at['m']}", cell.score())
             row["failed"] += cell.failed
         rows.append(row)
     where = "in distribution" if dataset == first.trained else "out of distribution"
-    images, seeds = first.metrics["images"], first.metrics["seeds"]
+    seeds = first.metrics["seeds"]
     drawn = "one draw" if seeds == 1 else f"{seeds} draws"
     return Table(
         f"compressed_{dataset}",
         f"Compressed sensing: {set_name(dataset)}, {where}",
-        f"PSNR of {images} test images, {drawn} of A and noise, priors trained on "
+        f"PSNR of the first test images, {drawn} of A and noise, priors trained on "
         f"{set_name(first.trained)}, n = {first.metrics['n']}; higher is better. ± is one standard "
         "error, over images or over draws, whichever is larger; failed images left the finite "
         "numbers and count with their best iterate.",

@@ -54,7 +54,14 @@ def denoising(solves: Sequence[Solve], folder: Path) -> Caption:
     labels["noisy image"] = Line2D([], [], color=PALETTE["reference"], lw=1.0, ls=":")
     axes[0].set_ylabel("PSNR [dB]")
     columns = min(2, len(sigmas)) if len(sigmas) < 3 else 4
-    figure.legend(labels.values(), labels, loc="outside lower center", ncols=columns, fontsize=8)
+    figure.legend(
+        labels.values(),
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=8,
+        handlelength=4,
+    )
     save(figure, folder / "denoising")
     return Caption(
         file="denoising.svg",
@@ -118,7 +125,9 @@ def inpainting(solves: Sequence[Solve], folder: Path) -> Caption:
         ax.set_xlabel("weight of the penalty")
         weights(ax)
     axes[0].set_ylabel("PSNR of the whole image [dB]")
-    figure.legend(labels.values(), labels, loc="outside lower center", ncols=2, fontsize=8)
+    figure.legend(
+        labels.values(), labels, loc="outside lower center", ncols=2, fontsize=8, handlelength=4
+    )
     save(figure, folder / "inpainting")
     return Caption(
         file="inpainting.svg",

@@ -42,7 +42,7 @@ def claims(results: Results) -> Table:
         for same in zip(*judged, strict=True)
         for claim, words in zip(same, views, strict=True)
     ]
-    rows += [linear_bound(results), failures(results)]
+    rows += [implied_weight_helps(results), linear_bound(results), failures(results)]
     return Table(
         "claims",
         "Which of the orderings hold",
@@ -308,6 +308,17 @@ def whole_image(results: Results) -> Claim:
         words = f"{set_name(cell.at['set'])}, PSNR minus 40:"
         gaps.append(Gap(score.mean - 40, 2 * score.se, words))
     return _judge(claim, gaps)
+
+
+def implied_weight_helps(results: Results) -> Claim:
+    """Judge the weight that the noise implies against none, on the same images."""
+    claim = "The weight that the noise implies helps Glow where m is at least n / 5 (line search)"
+    weighed = results.get("compressed", "glow_map")
+    plain = results.get("compressed", f"glow{SEARCHED}")
+    if weighed is None or plain is None:
+        return _absent(claim)
+    cells = _between(weighed, weighed.trained, MANY, 1.1)
+    return _judge(claim, [gap(weighed, cell, plain) for cell in cells])
 
 
 def linear_bound(results: Results) -> Claim:

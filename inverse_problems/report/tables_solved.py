@@ -105,9 +105,10 @@ def denoising(results: Results) -> list[Table]:
         Table(
             "denoising",
             "Denoising",
-            "PSNR by noise. The best weight is the one with the highest PSNR on these test images, "
-            "as published, so an upper bound; at the derived weight, sigma squared for the squared "
-            "norm, nothing was chosen.",
+            f"PSNR of {solves[0].metrics['images']} test images of each set, by noise. The best "
+            "weight is the one with the highest PSNR on these test images, as published, so an "
+            "upper bound; at the derived weight, sigma squared for the squared norm, nothing was "
+            "chosen.",
             [
                 Column("set", "set"),
                 Column("sigma", "sigma", "number", digits=2),
@@ -166,7 +167,8 @@ def inpainting(results: Results) -> list[Table]:
         Table(
             "inpainting",
             "Inpainting",
-            "PSNR of the whole image with a centred square missing; the best weight of the penalty "
+            f"PSNR of {solves[0].metrics['images']} whole images of each set with a centred square "
+            "missing; the best weight of the penalty "
             "|z| is chosen on these test images, as published.",
             [
                 Column("set", "set"),
@@ -231,8 +233,9 @@ def representation(results: Results) -> list[Table]:
         Table(
             "representation",
             "Representation error",
-            "The whole image is measured without noise, so what is missing is what the prior, or "
-            "the optimiser, cannot reach. For an invertible prior the true value is infinite.",
+            f"{solves[0].metrics['images']} images of each set are measured whole and without "
+            "noise, so what is missing is what the prior, or the optimiser, cannot reach. For an "
+            "invertible prior the true value is infinite.",
             [
                 Column("set", "set"),
                 Column("method", "method"),

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from common.report.claims import FAILS, HOLDS, OPEN
-from inverse_problems.report.results import Cell, Score, Solve
+from inverse_problems.report.results import Cell, Solve
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def gap(
 ) -> Gap | None:
     """Return PSNR of a cell minus the peer's on the same problem, minus `by`, with its error.
 
-    Images and draws are shared, so the error is that of the per-image differences; with several
-    draws of the measurements, the larger one of that over images and that over draws.
+    The first images and draws are shared, so the error is that of the per-image differences; with
+    several draws of the measurements, the larger one of that over images and that over draws.
     """
     if other is None:
         keys = {key: cell.at[key] for key in ("set", "m") if key in cell.at}
@@ -49,18 +49,13 @@ def gap(
             return None
         other = found[0]
     a, b = ours.arrays["psnr"][cell.index], peer.arrays["psnr"][other.index]
-    draws = min(len(a), len(b))  # the first draws are those of both
-    a, b = a[:draws], b[:draws]
-    if a.shape != b.shape:
-        scores: tuple[Score, Score] = (cell.score(), other.score())
-        error = math.hypot(scores[0].se, scores[1].se)
-        value = scores[0].mean - scores[1].mean
-    else:
-        difference = a - b  # (draws, images)
-        value = float(difference.mean())
-        images = difference.mean(0)
-        error = float(images.std(ddof=1)) / math.sqrt(len(images)) if len(images) > 1 else math.nan
-        if draws > 1:
-            error = max(error, float(difference.mean(1).std(ddof=1)) / math.sqrt(draws))
+    # The first draws and the first images are those of both.
+    draws, images = (min(sizes) for sizes in zip(a.shape, b.shape, strict=True))
+    difference = a[:draws, :images] - b[:draws, :images]
+    value = float(difference.mean())
+    each = difference.mean(0)
+    error = float(each.std(ddof=1)) / math.sqrt(images) if images > 1 else math.nan
+    if draws > 1:
+        error = max(error, float(difference.mean(1).std(ddof=1)) / math.sqrt(draws))
     words = where or f"m = {cell.at['m']}{f', lead minus {by:g}' if by else ''}:"
     return Gap(value - by, 2 * error, words)

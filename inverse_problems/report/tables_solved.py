@@ -39,7 +39,7 @@ def _compressed(solves: Sequence[Solve], dataset: str) -> Table:
     return Table(
         f"compressed_{dataset}",
         f"Compressed sensing: {set_name(dataset)}, {where}",
-        f"PSNR of the first test images, {drawn} of A and noise, priors trained on "
+        f"PSNR of a seeded choice of test images, {drawn} of A and noise, priors trained on "
         f"{set_name(first.trained)}, n = {first.metrics['n']}; higher is better. ± is one standard "
         "error, over images or over draws, whichever is larger; failed images left the finite "
         "numbers and count with their best iterate.",

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from inverse_problems.report.claims import claims
@@ -156,3 +157,16 @@ def test_with_a_line_search_statements_are_judged_twice_and_rivals_are_the_best_
     assert outcome == "at no m"
     assert "(DCGAN, line search)" in evidence
     assert len([claim for claim in judged(lab) if "linear model" in claim]) == 1
+
+
+def test_fewer_images_are_compared_with_the_same_ones_of_the_other(lab: Lab):
+    lab.compressed(["glow_robust"], like="glow")
+    lab.compressed(["glow_map"], like="glow")
+    place = lab.folder / "solved/compressed/glow_map"
+    arrays = dict(np.load(place / "arrays.npz"))
+    # The first half of the images, each a quarter of a decibel better.
+    arrays["psnr"] = arrays["psnr"][..., : arrays["psnr"].shape[-1] // 2] + 0.25
+    np.savez(place / "arrays.npz", **arrays)
+    outcome, evidence = found(lab, "weight that the noise implies helps")
+    assert outcome == "holds"
+    assert "m = 64: +0.25 ± 0.00" in evidence

@@ -57,15 +57,16 @@ class Coupling(Bijection):
         # Where each channel lies once the kept and the changed ones are put together.
         order = torch.cat((kept, moved)).argsort()
         self.register_buffer("order", order, persistent=False)
+        # Two runs of channels are views of an event, and side by side they are one: no gathering.
+        self._runs = int((changed[1:] != changed[:-1]).sum()) == 1
+        self._kept_first = not bool(changed[0])
         if unconditional is not None:
             # Uniform on [0, 1), as published: not the identity.
             self.raw = nn.Parameter(torch.rand(*models, len(kept), unconditional.parameters))
 
     def forward_and_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        kept = self._take(x, self.kept)
-        z, log_slope = self.transformer.forward(
-            self._take(x, self.changed), self._conditioned(kept)
-        )
+        kept, moved = self._take(x)
+        z, log_slope = self.transformer.forward(moved, self._conditioned(kept))
         logdet = self.sum_event(log_slope)
         if self.unconditional is not None:
             kept, log_slope = self.unconditional.forward(kept, self._free(kept))
@@ -73,14 +74,12 @@ class Coupling(Bijection):
         return self._put(kept, z), logdet
 
     def inverse_and_logdet(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        kept = self._take(z, self.kept)
+        kept, moved = self._take(z)
         logdet: Tensor | float = 0.0
         if self.unconditional is not None:
             kept, log_slope = self.unconditional.inverse(kept, self._free(kept))
             logdet = self.sum_event(log_slope)
-        x, log_slope = self.transformer.inverse(
-            self._take(z, self.changed), self._conditioned(kept)
-        )
+        x, log_slope = self.transformer.inverse(moved, self._conditioned(kept))
         return self._put(kept, x), logdet + self.sum_event(log_slope)
 
     def _conditioned(self, kept: Tensor) -> Tensor:
@@ -103,11 +102,25 @@ class Coupling(Bijection):
         )
         return view.expand(*kept.shape, raw.shape[-1])
 
-    def _take(self, x: Tensor, channels: Tensor) -> Tensor:
-        return x.index_select(x.dim() - self.event_dims, channels)
+    def _take(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the kept channels and the others."""
+        dim = x.dim() - self.event_dims
+        if not self._runs:
+            return x.index_select(dim, self.kept), x.index_select(dim, self.changed)
+        sizes = [len(self.kept), len(self.changed)]
+        if self._kept_first:
+            kept, moved = x.split(sizes, dim)
+        else:
+            moved, kept = x.split(sizes[::-1], dim)
+        return kept, moved
 
     def _put(self, kept: Tensor, moved: Tensor) -> Tensor:
+        """Return the event whose channels these are."""
+        if self._runs and not self._kept_first:
+            return torch.cat((moved, kept), dim=-self.event_dims)
         together = torch.cat((kept, moved), dim=-self.event_dims)
+        if self._runs:
+            return together
         return together.index_select(together.dim() - self.event_dims, self.order)
 
     def extra_repr(self) -> str:

@@ -93,6 +93,10 @@ def _eye(like: Tensor) -> Tensor:
 
 def mix(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     """Multiply the channels of x (*batch, C, H, W) by a matrix (C, C) and add a bias (C,)."""
-    # A product for each image: on a CPU a convolution takes four times as long.
-    z = matrix @ x.flatten(-2)
-    return (z if bias is None else z + bias[:, None]).reshape(x.shape)
+    planes = x.reshape(-1, x.shape[-3], x.shape[-2:].numel())
+    # One product for each image: on a CPU a convolution takes four times as long, and `matmul`
+    # chooses between two sums, which round differently, by whether gradients are wanted.
+    matrices = matrix.expand(len(planes), -1, -1)
+    if bias is None:
+        return torch.bmm(matrices, planes).reshape(x.shape)
+    return torch.baddbmm(bias[:, None], matrices, planes).reshape(x.shape)

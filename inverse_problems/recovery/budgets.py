@@ -73,6 +73,6 @@ BUDGETS: dict[str, LBFGS | Adam] = {
     "glow_adam": Adam(lr=0.01, steps=2000),
     "csgm_celeba": Adam(lr=0.1, steps=500),
     "csgm_mnist": Adam(lr=0.01, steps=1000),
-    # Ours: the same number of iterations, with a search that cannot diverge.
+    # Ours: as many iterations as `glow_sensing` has, with a search that cannot diverge.
     "robust": LBFGS(mode="strong_wolfe", lr=1.0, outer=30),
 }

@@ -155,7 +155,7 @@ def _reusable(link: Bijection) -> bool:
 def _coupling_forward(link: Coupling, z: Tensor) -> Trace:
     free = link.unconditional
     with torch.no_grad():
-        kept, moved = link._take(z, link.kept), link._take(z, link.changed)
+        kept, moved = link._take(z)
         if free is not None:
             kept = free.inverse(kept, link._free(kept))[0]
     kept = kept.detach().requires_grad_()
@@ -178,7 +178,7 @@ def _coupling_forward(link: Coupling, z: Tensor) -> Trace:
 def _coupling_inverse(link: Coupling, x: Tensor) -> Trace:
     free = link.unconditional
     with torch.no_grad():
-        stays, moved = link._take(x, link.kept), link._take(x, link.changed)
+        stays, moved = link._take(x)
         kept = stays if free is None else free.forward(stays, link._free(stays))[0]
     kept = kept.detach().requires_grad_()
     with torch.enable_grad():

@@ -41,6 +41,9 @@ class FrozenNet:
         shifts: what is added after each, (hidden,), (hidden,) and (outputs,).
 
     Shapes: x (B, inputs, H, W) -> (B, outputs, H, W).
+
+    Reference: Glow: Generative Flow with Invertible 1x1 Convolutions, Kingma and Dhariwal, 2018,
+    https://arxiv.org/abs/1807.03039, section 3.3.
     """
 
     def __init__(

@@ -10,8 +10,10 @@
 // a fixed number of entries away.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <dlfcn.h>
 #include <thread>
 #include <vector>
 
@@ -169,13 +171,14 @@ struct Work {
     return at;
   }
 
-  void run(int from, int to) const {
+  // Take image after image until none is left.
+  void run(std::atomic<int> &next) const {
     const int pixels = c.height * c.width;
     std::vector<float> source(size_t(c.inputs) * plane, 0.0f), sink(size_t(c.outputs) * plane);
     std::vector<float> hidden(2 * size_t(c.hidden) * PAIR);
     std::vector<int8_t> spare(c.marks ? 0 : 2 * c.hidden * marks);
     float *h = hidden.data(), *k = h + size_t(c.hidden) * PAIR;
-    for (int image = from; image < to; image++) {
+    for (int image = next++; image < c.images; image = next++) {
       const float *in = c.in + size_t(image) * c.inputs * pixels;
       for (int row = 0; row < c.inputs * c.height; row++)
         std::memcpy(&source[size_t(row / c.height) * plane + start + row % c.height * stride],
@@ -210,15 +213,32 @@ struct Work {
   }
 };
 
+using Body = void (*)(void *);
+using Parallel = void (*)(Body, void *, unsigned threads, unsigned flags);
+
+// Call the body in so many threads at once: those of the OpenMP that torch has loaded, if it is
+// GNU's. They stay awake for a while after each of torch's operations, and threads of our own would
+// have to share the cores with them.
+void in_threads(int threads, Body body, void *data) {
+  static const auto team = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+  if (threads > 1 && team) return team(body, data, threads, 0);
+  std::vector<std::thread> others;
+  for (int t = 1; t < threads; t++) others.emplace_back(body, data);
+  body(data);
+  for (auto &other : others) other.join();
+}
+
 template <bool MARKED>
 void compute(const Call &c) {
-  const Work<MARKED> work(c);
-  const int workers = std::max(1, std::min(c.threads, c.images / 8));
-  std::vector<std::thread> others;
-  for (int w = 1; w < workers; w++)
-    others.emplace_back([&, w] { work.run(c.images * w / workers, c.images * (w + 1) / workers); });
-  work.run(0, c.images / workers);
-  for (auto &other : others) other.join();
+  struct Shared {
+    const Work<MARKED> work;
+    std::atomic<int> next;
+  } shared{Work<MARKED>(c), {0}};
+  const int threads = std::max(1, std::min(c.threads, c.images / 8));
+  in_threads(threads, [](void *data) {
+    auto *mine = static_cast<Shared *>(data);
+    mine->work.run(mine->next);
+  }, &shared);
 }
 
 }  // namespace

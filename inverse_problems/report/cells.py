@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from common.errors import UserError
 from common.report.cells import Cell as Published
 from common.report.ledger import Measurement
-from inverse_problems.report.results import Cell, Results, Solve, best
+from inverse_problems.report.results import Cell, Results, Solve, best, number
 
-SOLVE = "solve"
+SOLVE, EVALUATE = "solve", "evaluate"
 FACES_NOT_RUN = "faces of 64 x 64 pixels: listed in the profile paper-gpu, which has not been run"
 NO_SET = "no run on these images: the set that the published prior learned is not to be had in full"
 NO_FFHQ = "no run on FFHQ: its 1,000 published test faces are not to be had"
 NO_BM3D = "no run of BM3D is listed: its package is no dependency, for its licence"
+NO_PRIOR = "this profile lists no such prior"
 NOT_OURS = "quoted from the publication; no method of this repository repeats it"
 # Table of the ledger -> test set of ours; methods that are only quoted are not run.
 COMPRESSED = {
@@ -27,7 +28,7 @@ def measurements(cells: Sequence[Published], results: Results) -> list[Measureme
     """Return one measurement per published cell.
 
     Args:
-        cells: the published cells; an id is <table>/<method>/<m, gamma, sigma or norm>.
+        cells: the published cells; an id is <table>/<method>/<m, gamma, sigma, norm or set>.
         results: the experiments of the profile.
 
     Raises:
@@ -62,6 +63,8 @@ def _measure(cell: Published, results: Results) -> Measurement:
         return _denoising(cell, results, method, float(at))
     if table == "inpainting":
         return _inpainting(cell, results, method, at)
+    if table == "priors":
+        return _likelihood(cell, results, method, at)
     raise UserError(f"paper.yaml: cell {cell.id!r} is of a table that nothing here measures")
 
 
@@ -88,6 +91,24 @@ def _inpainting(cell: Published, results: Results, method: str, weight: str) -> 
         return _psnr(cell, None, [])
     cells = solve.where(set=FACES, start=start) if start else solve.where(set=FACES)
     return _psnr(cell, solve, _weighted(cells, weight))
+
+
+def _likelihood(cell: Published, results: Results, prior: str, dataset: str) -> Measurement:
+    metrics = results.priors.get((dataset, prior))
+    if metrics is None:
+        return Measurement(cell.id, EVALUATE, not_run=NO_PRIOR)
+    test = metrics["bits_per_dim"]["test"]
+    mean, se = number(test["mean"]), number(test["se"])
+    if not math.isfinite(mean):
+        return Measurement(cell.id, EVALUATE, diverged="the score is not finite")
+    size = f"{metrics['parameters']:,} parameters, {metrics['training']['steps']:,} steps"
+    return Measurement(
+        cell.id,
+        EVALUATE,
+        measured=mean,
+        measured_se=se if math.isfinite(se) else None,
+        scaled_down=size if metrics.get("scaled_down") else "",
+    )
 
 
 def _weighted(cells: list[Cell], weight: str) -> list[Cell]:

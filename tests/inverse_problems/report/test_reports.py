@@ -205,6 +205,31 @@ def test_cells_are_measured_on_faces_only(lab: Lab):
     assert found["compressed_birds/glow/5000"].not_run
 
 
+def test_the_likelihood_of_digits_is_a_cell(lab: Lab):
+    from common.report.cells import load_paper
+    from inverse_problems.report.cells import measurements
+    from inverse_problems.report.results import read_results
+
+    _, cells = load_paper(tables.PAPER)
+    cells = [cell for cell in cells if cell.id == "priors/glow_8bit/mnist"]
+    results = read_results(lab.folder, "fast", root=lab.root)
+    (missing,) = measurements(cells, results)
+    assert missing.not_run == "this profile lists no such prior"
+    metrics = {
+        "bits_per_dim": {"test": {"mean": 1.5, "se": 0.01}},
+        "parameters": 76_800,
+        "training": {"steps": 10_000},
+        "scaled_down": "smaller",
+    }
+    results.priors["mnist", "glow_8bit"] = metrics
+    (found,) = measurements(cells, results)
+    assert (found.measured, found.measured_se) == (1.5, 0.01)
+    assert found.scaled_down == "76,800 parameters, 10,000 steps"
+    metrics["bits_per_dim"]["test"]["mean"] = "not finite"
+    (found,) = measurements(cells, results)
+    assert found.diverged
+
+
 def test_an_unknown_table_is_refused():
     from common.report.cells import load_paper
     from inverse_problems.report.cells import measurements

@@ -205,8 +205,7 @@ def test_dvc_reads_the_pipeline_of_every_profile(cloned, profile, tmp_path):
             assert f"monotone_flow/dvc.yaml:{stage}@{run}" in stages
     inverse = params["inverse_problems"]
     for run in inverse["priors"]:
-        for stage in ("train", "evaluate"):
-            assert f"inverse_problems/dvc.yaml:{stage}@{run}" in stages
+        assert f"inverse_problems/dvc.yaml:prior@{run}" in stages
     for run in inverse["supervised"]["runs"]:
         assert f"inverse_problems/dvc.yaml:supervised@{run}" in stages
     for run in inverse["solves"]:

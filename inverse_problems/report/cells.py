@@ -8,7 +8,7 @@ from common.report.cells import Cell as Published
 from common.report.ledger import Measurement
 from inverse_problems.report.results import Cell, Results, Solve, best, number
 
-SOLVE, EVALUATE = "solve", "evaluate"
+SOLVE, PRIOR = "solve", "prior"
 FACES_NOT_RUN = "faces of 64 x 64 pixels: listed in the profile paper-gpu, which has not been run"
 NO_SET = "no run on these images: the set that the published prior learned is not to be had in full"
 NO_FFHQ = "no run on FFHQ: its 1,000 published test faces are not to be had"
@@ -96,15 +96,15 @@ def _inpainting(cell: Published, results: Results, method: str, weight: str) -> 
 def _likelihood(cell: Published, results: Results, prior: str, dataset: str) -> Measurement:
     metrics = results.priors.get((dataset, prior))
     if metrics is None:
-        return Measurement(cell.id, EVALUATE, not_run=NO_PRIOR)
+        return Measurement(cell.id, PRIOR, not_run=NO_PRIOR)
     test = metrics["bits_per_dim"]["test"]
     mean, se = number(test["mean"]), number(test["se"])
     if not math.isfinite(mean):
-        return Measurement(cell.id, EVALUATE, diverged="the score is not finite")
+        return Measurement(cell.id, PRIOR, diverged="the score is not finite")
     size = f"{metrics['parameters']:,} parameters, {metrics['training']['steps']:,} steps"
     return Measurement(
         cell.id,
-        EVALUATE,
+        PRIOR,
         measured=mean,
         measured_se=se if math.isfinite(se) else None,
         scaled_down=size if metrics.get("scaled_down") else "",

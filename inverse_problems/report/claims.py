@@ -42,6 +42,8 @@ def claims(results: Results) -> Table:
         for same in zip(*judged, strict=True)
         for claim, words in zip(same, views, strict=True)
     ]
+    # The other flow is listed with a line search only.
+    rows += [crossing(results, dataset, results, "spline") for dataset, _ in _sets(results)]
     rows += [implied_weight_helps(results), linear_bound(results), failures(results)]
     return Table(
         "claims",
@@ -159,10 +161,11 @@ def lasso_crosses_gan(results: Results) -> Claim:
     return _judge(claim, [*few, *many])
 
 
-def crossing(results: Results, dataset: str, everything: Results) -> Claim:
-    """Say at which m Glow is ahead of every rival, and which rival is closest at each."""
-    claim = f"At which m Glow is ahead of every rival ({set_name(dataset)})"
-    glow = results.get("compressed", "glow")
+def crossing(results: Results, dataset: str, everything: Results, flow: str = "glow") -> Claim:
+    """Say at which m a flow is ahead of every rival, and which rival is closest at each."""
+    name = {"glow": "Glow", "spline": "the spline flow"}[flow]
+    claim = f"At which m {name} is ahead of every rival ({set_name(dataset)})"
+    glow = results.get("compressed", flow)
     rivals = [
         solve
         for solve in everything.of("compressed")

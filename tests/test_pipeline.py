@@ -36,7 +36,7 @@ PAPERS = ("lu_net", "lrs_flow", "monotone_flow", "inverse_problems")
 MONOTONE = [f"{stage}@{name}-monotone" for stage in ("train", "evaluate") for name in MONOTONE_SETS]
 IMAGES = [f"images_{stage}@digits-{IMAGE_METHOD}" for stage in ("train", "evaluate")]
 RECOVERIES = [
-    *[f"{stage}@digits-{PRIOR}" for stage in ("train", "evaluate")],
+    f"prior@digits-{PRIOR}",
     *[f"solve@compressed-{method}" for method in SOLVERS],
     f"supervised@{NETWORK}",
 ]

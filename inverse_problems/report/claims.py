@@ -165,19 +165,19 @@ def crossing(results: Results, dataset: str, everything: Results, flow: str = "g
     """Say at which m a flow is ahead of every rival, and which rival is closest at each."""
     name = {"glow": "Glow", "spline": "the spline flow"}[flow]
     claim = f"At which m {name} is ahead of every rival ({set_name(dataset)})"
-    glow = results.get("compressed", flow)
+    solve = results.get("compressed", flow)
     rivals = [
-        solve
-        for solve in everything.of("compressed")
-        if solve.method.removesuffix(SEARCHED) in (*LASSOS, "dcgan", "vae")
+        rival
+        for rival in everything.of("compressed")
+        if rival.method.removesuffix(SEARCHED) in (*LASSOS, "dcgan", "vae")
     ]
-    if glow is None or not rivals:
+    if solve is None or not rivals:
         return _absent(claim)
     words: list[str] = []
     ahead: list[bool] = []
-    cells = sorted(_between(glow, dataset, 0.0, 1.1), key=lambda c: -c.at["m"])
+    cells = sorted(_between(solve, dataset, 0.0, 1.1), key=lambda c: -c.at["m"])
     for cell in cells:
-        gaps = [(rival, gap(glow, cell, rival)) for rival in rivals]
+        gaps = [(rival, gap(solve, cell, rival)) for rival in rivals]
         known = [(rival, g) for rival, g in gaps if g is not None]
         rival, worst = min(known, key=lambda entry: entry[1].value)
         words.append(f"m = {cell.at['m']}: {worst.value:+.2f} ± {worst.margin:.2f} ({rival.name})")

@@ -63,6 +63,22 @@ class Fixed(nn.Module):
 # Couplings
 
 
+@pytest.mark.parametrize("mask", ["0011", "1100", "0001", "1000", "0110", "1001", "0101"])
+def test_channels_stay_where_they_are_whether_they_lie_together_or_not(mask: str):
+    changed = torch.tensor([digit == "1" for digit in mask])
+    moved = int(changed.sum())
+    numbers = normal(SPLINE.parameters * moved, seed=1)
+    net = Fixed(numbers)
+    layer, x = Coupling(changed, net, SPLINE), normal(B, 4)
+    expected = x.clone()
+    raw = numbers.unflatten(0, (SPLINE.parameters, moved)).T.expand(B, -1, -1)
+    expected[:, changed] = SPLINE.forward(x[:, changed], raw)[0]
+    z, _ = layer.forward_and_logdet(x)
+    assert torch.equal(z, expected)
+    assert torch.equal(net.seen[0], x[:, ~changed])
+    torch.testing.assert_close(layer.inverse_and_logdet(z)[0], x, rtol=0, atol=1e-11)
+
+
 @pytest.mark.parametrize("free", [False, True])
 def test_a_coupling_comes_back_and_its_log_determinant_is_that_of_autograd(free: bool):
     for layer, x in (
